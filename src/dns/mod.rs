@@ -1,0 +1,1 @@
+//! The resolver in every container.

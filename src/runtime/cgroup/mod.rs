@@ -1,0 +1,1 @@
+//! Limits, freezing and accounting of processes.

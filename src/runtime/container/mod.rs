@@ -1,0 +1,1 @@
+//! Containers on disk and what is done to them.

@@ -1,0 +1,118 @@
+//! Every path we own on disk; nothing else spells one.
+//!
+//! ```text
+//! DATA (/var/lib/xcompose, $XCOMPOSE_DATA)         lasts
+//!   images/{blobs/sha256/HEX, layers/HEX, names.json, lock}
+//!   volumes/NAME/{volume.json, _data}
+//!   networks/ID.json, networks/lock
+//!   containers/NAME                                 a claimed name: holds the id
+//!   projects/PROJECT/containers/ID/{container.json, state.json, upper, work, etc, log}
+//! RUN (/run/xcompose, $XCOMPOSE_RUN)               gone at boot
+//!   projects/PROJECT/{lock, control.sock}
+//!   networks/ID/CONTAINER.json                      an address in use and the names it answers to
+//! ```
+
+use std::path::{Path, PathBuf};
+
+use crate::engine::ContainerId;
+use crate::values::names::{ContainerName, ProjectName, VolumeName};
+
+/// Where things lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    data: PathBuf,
+    run: PathBuf,
+}
+
+impl Layout {
+    /// Below these two folders; nothing is made.
+    pub fn new(data: impl Into<PathBuf>, run: impl Into<PathBuf>) -> Layout {
+        Layout { data: data.into(), run: run.into() }
+    }
+
+    /// As the environment says: `XCOMPOSE_DATA` and `XCOMPOSE_RUN`, else the system's own folders.
+    pub fn from_environment() -> Layout {
+        let folder = |variable, default: &str| std::env::var_os(variable).map_or_else(|| default.into(), PathBuf::from);
+        Layout::new(folder("XCOMPOSE_DATA", "/var/lib/xcompose"), folder("XCOMPOSE_RUN", "/run/xcompose"))
+    }
+
+    /// Root of what lasts.
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    /// Root of what is gone at boot.
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// The image store.
+    pub fn images(&self) -> PathBuf {
+        self.data.join("images")
+    }
+
+    /// Every volume.
+    pub fn volumes(&self) -> PathBuf {
+        self.data.join("volumes")
+    }
+
+    /// One volume.
+    pub fn volume(&self, name: &VolumeName) -> PathBuf {
+        self.volumes().join(name.as_str())
+    }
+
+    /// Every network's record.
+    pub fn networks(&self) -> PathBuf {
+        self.data.join("networks")
+    }
+
+    /// One network's record.
+    pub fn network(&self, id: &str) -> PathBuf {
+        self.networks().join(format!("{id}.json"))
+    }
+
+    /// The addresses in use on one network.
+    pub fn endpoints(&self, network: &str) -> PathBuf {
+        self.run.join("networks").join(network)
+    }
+
+    /// Every claimed container name.
+    pub fn names(&self) -> PathBuf {
+        self.data.join("containers")
+    }
+
+    /// One claimed container name.
+    pub fn name(&self, name: &ContainerName) -> PathBuf {
+        self.names().join(name.as_str())
+    }
+
+    /// Every project.
+    pub fn projects(&self) -> PathBuf {
+        self.data.join("projects")
+    }
+
+    /// One project.
+    pub fn project(&self, project: &ProjectName) -> PathBuf {
+        self.projects().join(project.as_str())
+    }
+
+    /// Every container of a project.
+    pub fn containers(&self, project: &ProjectName) -> PathBuf {
+        self.project(project).join("containers")
+    }
+
+    /// One container.
+    pub fn container(&self, project: &ProjectName, id: &ContainerId) -> PathBuf {
+        self.containers(project).join(&id.0)
+    }
+
+    /// What a project has only while it runs.
+    pub fn running(&self, project: &ProjectName) -> PathBuf {
+        self.run.join("projects").join(project.as_str())
+    }
+
+    /// Where the supervisor listens.
+    pub fn control(&self, project: &ProjectName) -> PathBuf {
+        self.running(project).join("control.sock")
+    }
+}

@@ -1,0 +1,1 @@
+//! Bridges, addresses, rules and ports.

@@ -1,0 +1,94 @@
+//! Records on disk: small JSON files, replaced whole, guarded by a lock.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// Replaces the file at `path` by the record, whole or not at all; the directory exists.
+///
+/// The new text is on disk before it gets its name where `durable` says so; records below `/run` need not be.
+pub fn write<T: Serialize>(path: &Path, record: &T, durable: Durability) -> io::Result<()> {
+    // The name is this thread's own: two writers of one record must not share a half-written file.
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("record");
+    let temporary = path.with_file_name(format!(".{name}.{}", nix::unistd::gettid()));
+    let mut file = File::create(&temporary)?;
+    let written = serde_json::to_writer(&mut io::BufWriter::new(&file), record)
+        .map_err(io::Error::from)
+        .and_then(|()| file.flush())
+        .and_then(|()| if durable == Durability::Disk { file.sync_data() } else { Ok(()) })
+        .and_then(|()| fs::rename(&temporary, path));
+    if written.is_err() {
+        // The first failure is the one to report; what is left is only a stray temporary file.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+/// How long a record has to last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// Past a power cut.
+    Disk,
+    /// Past the death of any process, not of the machine.
+    Memory,
+}
+
+/// Reads a record; `None` if there is no file. A file that is not a whole record is an error of kind `InvalidData`.
+pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    match fs::read(path) {
+        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+            io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged: {error}", path.display()))
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Holds the lock file at `path` until dropped; waits for whoever holds it now. The kernel lets go when a process dies.
+pub fn lock(path: &Path) -> io::Result<Flock<File>> {
+    Flock::lock(open_lock(path)?, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+}
+
+/// Like [`lock`], but `None` at once when somebody holds it.
+pub fn try_lock(path: &Path) -> io::Result<Option<Flock<File>>> {
+    match Flock::lock(open_lock(path)?, FlockArg::LockExclusiveNonblock) {
+        Ok(guard) => Ok(Some(guard)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno.into()),
+    }
+}
+
+fn open_lock(path: &Path) -> io::Result<File> {
+    File::options().create(true).truncate(false).write(true).read(true).open(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_replaced_whole_and_a_torn_one_is_named() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record.json");
+        assert_eq!(read::<u32>(&path).unwrap(), None);
+        write(&path, &7_u32, Durability::Disk).unwrap();
+        assert_eq!(read(&path).unwrap(), Some(7_u32));
+        fs::write(&path, "{").unwrap();
+        let error = read::<u32>(&path).unwrap_err();
+        assert!(error.kind() == io::ErrorKind::InvalidData && error.to_string().contains("record.json"));
+    }
+
+    #[test]
+    fn a_lock_is_held_by_one_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        let held = lock(&path).unwrap();
+        assert!(try_lock(&path).unwrap().is_none());
+        drop(held);
+        assert!(try_lock(&path).unwrap().is_some());
+    }
+}

@@ -1,0 +1,1 @@
+//! Compose files to a [`project::Project`].
