@@ -15,12 +15,14 @@ pub fn write<T: Serialize>(path: &Path, record: &T, durable: Durability) -> io::
     // The name is this thread's own: two writers of one record must not share a half-written file.
     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("record");
     let temporary = path.with_file_name(format!(".{name}.{}", nix::unistd::gettid()));
-    let mut file = File::create(&temporary)?;
-    let written = serde_json::to_writer(&mut io::BufWriter::new(&file), record)
-        .map_err(io::Error::from)
-        .and_then(|()| file.flush())
-        .and_then(|()| if durable == Durability::Disk { file.sync_data() } else { Ok(()) })
-        .and_then(|()| fs::rename(&temporary, path));
+    let text = serde_json::to_vec(record)?;
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(&text)?;
+        if durable == Durability::Disk {
+            file.sync_data()?;
+        }
+        fs::rename(&temporary, path)
+    });
     if written.is_err() {
         // The first failure is the one to report; what is left is only a stray temporary file.
         let _ = fs::remove_file(&temporary);
