@@ -1,1 +1,3 @@
+//! The program: which role it plays, and its exit code.
+
 fn main() {}

@@ -1,2 +1,4 @@
-#[test]
-fn placeholder() {}
+//! The one test program: each folder is a part of the product, `scenarios` the whole of it.
+
+mod house;
+mod support;

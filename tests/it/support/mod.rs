@@ -1,0 +1,192 @@
+//! What tests of the whole program share: a machine of one's own, and waiting for events.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a test waits for an event before it fails: far above what any of them takes on a loaded machine.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Why kernel tests cannot run here; such a test prints this and passes, or fails where skipping is forbidden.
+///
+/// Use it as `if support::cannot_run() { return; }`.
+pub fn cannot_run() -> bool {
+    if nix::unistd::geteuid().is_root() {
+        return false;
+    }
+    assert!(std::env::var_os("XCOMPOSE_NO_SKIP").is_none(), "this test needs root");
+    eprintln!("skipped: this test needs root");
+    true
+}
+
+/// A folder for data, one for what runs, and one for compose files; nothing of it is shared with another test.
+pub struct Machine {
+    root: tempfile::TempDir,
+}
+
+impl Machine {
+    /// An empty one.
+    pub fn new() -> Machine {
+        let root = tempfile::Builder::new().prefix("xc-").tempdir().unwrap();
+        for folder in ["data", "run", "project"] {
+            std::fs::create_dir(root.path().join(folder)).unwrap();
+        }
+        Machine { root }
+    }
+
+    /// Where compose files go.
+    pub fn project(&self) -> PathBuf {
+        self.root.path().join("project")
+    }
+
+    /// Where images and containers lie.
+    pub fn data(&self) -> PathBuf {
+        self.root.path().join("data")
+    }
+
+    /// Where sockets and locks lie.
+    pub fn run(&self) -> PathBuf {
+        self.root.path().join("run")
+    }
+
+    /// Writes a file of the project, making its folders.
+    pub fn write(&self, path: &str, text: &str) -> PathBuf {
+        let path = self.project().join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    /// The program with these arguments, in the project's folder, on this machine; not started.
+    pub fn command<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_xcompose"));
+        command.args(arguments).current_dir(self.project()).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os() {
+            let ours = name.to_string_lossy();
+            if ours.starts_with("COMPOSE_") || ours.starts_with("DOCKER_") || ours.starts_with("XCOMPOSE_") {
+                command.env_remove(name);
+            }
+        }
+        command.env("XCOMPOSE_DATA", self.data()).env("XCOMPOSE_RUN", self.run());
+        command
+    }
+
+    /// Runs the program to its end.
+    pub fn xcompose<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Finished {
+        let output = self.command(arguments).output().unwrap();
+        Finished(output)
+    }
+
+    /// Puts a root file system with a static busybox into the store, as `busybox:latest`.
+    pub fn import_busybox(&self) {
+        let archive = busybox_archive(self.root.path());
+        self.xcompose(["image", "import", archive.to_str().unwrap(), "busybox"]).ok();
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        // A failed test must not leave containers running: every project of this machine goes.
+        let Ok(projects) = std::fs::read_dir(self.data().join("projects")) else { return };
+        for project in projects.flatten() {
+            let name = project.file_name();
+            let arguments =
+                ["-p", &name.to_string_lossy(), "down", "-v", "-t", "0", "--remove-orphans"].map(str::to_owned);
+            let _ = self.command(arguments).output();
+        }
+    }
+}
+
+/// What a finished program said.
+pub struct Finished(Output);
+
+impl Finished {
+    /// Its exit code; 128 and the signal if one ended it.
+    pub fn code(&self) -> i32 {
+        use std::os::unix::process::ExitStatusExt;
+        self.0.status.code().unwrap_or_else(|| 128 + self.0.status.signal().unwrap_or(0))
+    }
+
+    /// Its standard output as text.
+    pub fn stdout(&self) -> String {
+        String::from_utf8_lossy(&self.0.stdout).into_owned()
+    }
+
+    /// Its standard error as text.
+    pub fn stderr(&self) -> String {
+        String::from_utf8_lossy(&self.0.stderr).into_owned()
+    }
+
+    /// Insists on exit code 0.
+    #[track_caller]
+    pub fn ok(self) -> Finished {
+        assert_eq!(self.code(), 0, "\nstdout:\n{}\nstderr:\n{}", self.stdout(), self.stderr());
+        self
+    }
+
+    /// Insists on this exit code.
+    #[track_caller]
+    pub fn fails(self, code: i32) -> Finished {
+        assert_eq!(self.code(), code, "\nstdout:\n{}\nstderr:\n{}", self.stdout(), self.stderr());
+        self
+    }
+}
+
+/// Asks until the answer is there; fails with `what` when [`PATIENCE`] is over.
+///
+/// For facts that no event tells of, such as the absence of a process; the pause is short and yields the processor.
+#[track_caller]
+pub fn eventually<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = ask() {
+            return answer;
+        }
+        assert!(start.elapsed() < PATIENCE, "still not so after {PATIENCE:?}: {what}");
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+/// An archive of a root file system: busybox under the names of its applets, and the few files a container looks for.
+pub fn busybox_archive(folder: &Path) -> PathBuf {
+    const APPLETS: [&str; 34] = [
+        "sh", "ash", "ls", "cat", "echo", "sleep", "true", "false", "id", "ps", "mount", "umount", "wget", "nslookup",
+        "nc", "httpd", "kill", "hostname", "env", "touch", "mkdir", "rm", "chmod", "chown", "stat", "test", "seq",
+        "yes", "head", "grep", "tr", "ip", "printf", "mknod",
+    ];
+    let busybox = std::fs::read("/bin/busybox").or_else(|_| std::fs::read("/usr/bin/busybox"));
+    let busybox = busybox.expect("Debian's busybox-static is installed");
+    let path = folder.join("busybox.tar");
+    let mut archive = tar::Builder::new(std::fs::File::create(&path).unwrap());
+    let mut entry = |kind: tar::EntryType, name: &str, mode: u32, content: &[u8], link: Option<&str>| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(1_000_000_000);
+        header.set_size(content.len() as u64);
+        match link {
+            Some(link) => archive.append_link(&mut header, name, link).unwrap(),
+            None => archive.append_data(&mut header, name, content).unwrap(),
+        }
+    };
+    for folder in ["bin", "etc", "tmp", "root", "var", "home"] {
+        entry(tar::EntryType::Directory, folder, if folder == "tmp" { 0o1777 } else { 0o755 }, &[], None);
+    }
+    entry(tar::EntryType::Regular, "bin/busybox", 0o755, &busybox, None);
+    for applet in APPLETS {
+        entry(tar::EntryType::Symlink, &format!("bin/{applet}"), 0o777, &[], Some("busybox"));
+    }
+    entry(
+        tar::EntryType::Regular,
+        "etc/passwd",
+        0o644,
+        b"root:x:0:0:root:/root:/bin/sh\nalice:x:1000:1000::/home:/bin/sh\n",
+        None,
+    );
+    entry(tar::EntryType::Regular, "etc/group", 0o644, b"root:x:0:\nalice:x:1000:\nwheel:x:10:alice\n", None);
+    archive.finish().unwrap();
+    path
+}
