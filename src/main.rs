@@ -1,3 +1,5 @@
 //! The program: which role it plays, and its exit code.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    xcompose::cli::main(std::env::args_os())
+}
