@@ -1,1 +1,3 @@
-//! Containers on disk and what is done to them.
+//! Containers at rest: their records, making and removing them.
+
+pub mod record;
