@@ -1,0 +1,1 @@
+//! Names that are not ours: asked of the upstream servers.
