@@ -1,1 +1,4 @@
 //! Compose files to a [`project::Project`].
+
+pub mod diagnostic;
+pub mod tree;
