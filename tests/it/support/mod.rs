@@ -2,7 +2,11 @@
 
 mod busybox;
 
+pub use busybox::busybox_archive;
+
 use std::ffi::OsStr;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -76,13 +80,20 @@ impl Machine {
 
     /// Runs the program to its end.
     pub fn xcompose<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Finished {
-        let output = self.command(arguments).output().unwrap();
-        Finished(output)
+        finish(&mut self.command(arguments))
+    }
+
+    /// Puts Debian into the store, as `debian:bookworm`.
+    pub fn import_debian(&self) {
+        let mut script = Command::new(sample("debian-image"));
+        script.arg(env!("CARGO_BIN_EXE_xcompose"));
+        script.env("XCOMPOSE_DATA", self.data()).env("XCOMPOSE_RUN", self.run());
+        finish(&mut script).ok();
     }
 
     /// Puts a root file system with a static busybox into the store, as `busybox:latest`.
     pub fn import_busybox(&self) {
-        let archive = busybox::busybox_archive(self.root.path());
+        let archive = busybox_archive(self.root.path());
         self.xcompose(["image", "import", archive.to_str().unwrap(), "busybox"]).ok();
     }
 }
@@ -98,6 +109,37 @@ impl Drop for Machine {
             let _ = self.command(arguments).output();
         }
     }
+}
+
+/// A file of the samples.
+pub fn sample(path: &str) -> String {
+    format!("{}/compose-samples/{path}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs a command to its end.
+pub fn finish(command: &mut Command) -> Finished {
+    Finished(command.output().unwrap())
+}
+
+/// A port of this machine that was free a moment ago, outside the range that the kernel gives to clients.
+pub fn free_port() -> u16 {
+    static NEXT: std::sync::atomic::AtomicU16 = std::sync::atomic::AtomicU16::new(0);
+    loop {
+        let step = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let port = 20_000 + (u16::try_from(std::process::id() % 100).unwrap() * 100 + step) % 10_000;
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+/// The whole answer to a request for a page.
+pub fn http_get(address: &str, path: &str) -> String {
+    let mut connection = TcpStream::connect(address).unwrap();
+    write!(connection, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    answer
 }
 
 /// What a finished program said.

@@ -1,0 +1,147 @@
+//! What goes wrong: each fault gets one clear message that names the thing, the right exit code, and leaves nothing half-made.
+
+use std::process::Stdio;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::leftovers;
+use crate::support::{Machine, cannot_run, eventually};
+
+const SLEEPER: &str = "services: {a: {image: busybox, command: [sleep, '100000'], stop_signal: SIGKILL}}";
+
+fn machine(file: &str) -> Machine {
+    let machine = Machine::new();
+    machine.import_busybox();
+    machine.write("compose.yaml", file);
+    machine
+}
+
+#[track_caller]
+fn told(machine: &Machine, arguments: &[&str], parts: &[&str]) {
+    let text = machine.xcompose(arguments).fails(1).stderr();
+    for part in parts {
+        assert!(text.contains(part), "{part:?} is not in:\n{text}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_used_are_named_with_the_place() {
+    let machine = Machine::new();
+    told(&machine, &["up"], &["no configuration file provided: not found"]);
+    told(&machine, &["-f", "nope.yaml", "up"], &["nope.yaml", "no such file or directory"]);
+    machine.write("compose.yaml", "services:\n  web:\n    image: [busybox\n");
+    told(&machine, &["config"], &["compose.yaml:"]);
+    machine.write("compose.yaml", "services:\n  web:\n    imge: busybox\n");
+    told(&machine, &["config"], &["compose.yaml:3:5", "imge", "image"]);
+    machine.write("compose.yaml", "services:\n  a: {image: x, depends_on: [b]}\n  b: {image: x, depends_on: [a]}\n");
+    told(&machine, &["config"], &["dependency cycle detected", "a -> b -> a"]);
+}
+
+#[test]
+fn names_that_do_not_exist_are_named() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine(SLEEPER);
+    told(&machine, &["up", "-d", "nosuch"], &["no such service: nosuch"]);
+    machine.write("compose.yaml", "services: {a: {image: nosuchimage}}");
+    told(&machine, &["up", "-d"], &["nosuchimage"]);
+    assert_eq!(machine.xcompose(["ps", "-a", "-q"]).ok().stdout(), "", "nothing half-made");
+    machine.write("compose.yaml", "services: {a: {image: busybox, command: [nosuchprogram]}}");
+    told(&machine, &["up", "-d"], &["nosuchprogram", "not found"]);
+    assert!(machine.xcompose(["ps", "-a"]).ok().stdout().contains("Created"));
+    machine.xcompose(["down", "-v"]).ok();
+    leftovers::none(&machine, &[], &Default::default());
+}
+
+/// The process of ours whose command line has this word.
+fn ours(machine: &Machine, role: &str) -> Option<i32> {
+    leftovers::processes(machine).into_iter().find(|(_, command)| command.contains(role)).map(|(pid, _)| pid)
+}
+
+#[test]
+fn a_killed_supervisor_or_keeper_is_replaced_and_containers_run_on() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine(
+        "services: {a: {image: busybox, command: [sh, -c, 'trap \"exit 3\" USR1; while true; do sleep 0.1; done'], stop_signal: SIGKILL}}",
+    );
+    machine.xcompose(["up", "-d"]).ok();
+    let pid_of = || {
+        let rows = machine.xcompose(["top"]).ok().stdout();
+        rows.lines().find(|line| line.contains("while true")).map(str::to_owned)
+    };
+    let container = pid_of().expect("the container runs");
+    for role in ["supervisor", "keeper"] {
+        let old = eventually(role, || ours(&machine, role));
+        kill(Pid::from_raw(old), Signal::SIGKILL).unwrap();
+        eventually("a new process in its place", || ours(&machine, role).filter(|pid| *pid != old));
+        let still = pid_of().expect("the container runs on");
+        assert_eq!(still.split_whitespace().nth(3), container.split_whitespace().nth(3), "{role}: the same process");
+        assert_eq!(machine.xcompose(["exec", "-T", "a", "echo", "here"]).ok().stdout(), "here\n");
+    }
+    machine.xcompose(["kill", "-s", "USR1"]).ok();
+    eventually("the exit code is known", || {
+        machine.xcompose(["ps", "-a"]).ok().stdout().contains("Exited (3)").then_some(())
+    });
+    machine.xcompose(["down", "-v"]).ok();
+    leftovers::none(&machine, &[], &Default::default());
+}
+
+#[test]
+fn two_ups_at_once_make_one_stack() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine(SLEEPER);
+    let start = || machine.command(["up", "-d"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let both = [start(), start(), start()].map(|child| child.wait_with_output().unwrap());
+    for output in &both {
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
+    assert_eq!(machine.xcompose(["ps", "-q"]).ok().stdout().lines().count(), 1);
+    machine.xcompose(["down", "-v"]).ok();
+}
+
+#[test]
+fn without_root_the_message_says_so() {
+    if cannot_run() {
+        return;
+    }
+    use std::os::unix::process::CommandExt;
+    let machine = machine(SLEEPER);
+    // The folders of a test are its user's own; the program must get as far as the question who runs it.
+    for folder in [machine.project(), machine.project().parent().unwrap().to_owned()] {
+        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let mut command = machine.command(["up", "-d"]);
+    let program = machine.project().join("xcompose");
+    std::fs::copy(env!("CARGO_BIN_EXE_xcompose"), &program).unwrap();
+    let mut plain = std::process::Command::new(program);
+    plain.args(["up", "-d"]).current_dir(machine.project()).uid(65534).gid(65534);
+    plain.envs(command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))));
+    let output = plain.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text.contains("root"), "{text}");
+    drop(command.stdin(Stdio::null()));
+}
+
+#[test]
+fn a_full_disk_is_named_and_leaves_the_store_whole() {
+    if cannot_run() {
+        return;
+    }
+    let machine = Machine::new();
+    nix::mount::mount(Some("tmpfs"), &machine.data(), Some("tmpfs"), nix::mount::MsFlags::empty(), Some("size=256k"))
+        .unwrap();
+    let archive = crate::support::busybox_archive(&machine.project());
+    let import = machine.xcompose(["image", "import", archive.to_str().unwrap(), "busybox"]);
+    let (code, text, listed) = (import.code(), import.stderr(), machine.xcompose(["image", "ls", "-q"]).stdout());
+    nix::mount::umount(&machine.data()).unwrap();
+    assert_eq!(code, 1);
+    assert!(text.contains("No space left") || text.contains("ENOSPC"), "{text}");
+    assert_eq!(listed, "", "nothing half-visible");
+}

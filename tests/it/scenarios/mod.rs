@@ -1,0 +1,7 @@
+//! Whole stories, as a user lives them: from a compose file to running containers and back.
+
+mod counter;
+mod faults;
+mod hello;
+mod leftovers;
+mod lifecycle;
