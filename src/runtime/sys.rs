@@ -1,6 +1,10 @@
 //! All unsafe code, and the error of a kernel call.
 
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+
 use nix::errno::Errno;
+use nix::sys::socket::{self, ControlMessage, ControlMessageOwned, MsgFlags};
 
 /// A kernel call that failed: which, on what, how.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,5 +41,114 @@ impl<T> OrOs<T> for std::io::Result<T> {
             subject: subject.into(),
             errno: error.raw_os_error().map_or(Errno::UnknownErrno, Errno::from_raw),
         })
+    }
+}
+
+/// Takes one message and the files that came with it from a Unix socket; no bytes are the end of the stream.
+pub fn receive<Socket: AsFd>(socket: Socket, buffer: &mut [u8]) -> Result<(usize, Vec<OwnedFd>), Errno> {
+    // Room for as many as the kernel sends in one message (SCM_MAX_FD), so that none is ever cut off and lost.
+    let mut control = nix::cmsg_space!([RawFd; 253]);
+    let mut parts = [io::IoSliceMut::new(buffer)];
+    let message =
+        socket::recvmsg::<()>(socket.as_fd().as_raw_fd(), &mut parts, Some(&mut control), MsgFlags::MSG_CMSG_CLOEXEC)?;
+    let mut files = Vec::new();
+    for part in message.cmsgs()? {
+        if let ControlMessageOwned::ScmRights(numbers) = part {
+            // SAFETY: the kernel has just made these descriptors for this process, and nobody else knows of them.
+            files.extend(numbers.into_iter().map(|number| unsafe { OwnedFd::from_raw_fd(number) }));
+        }
+    }
+    Ok((message.bytes, files))
+}
+
+/// Sends one message with files to a Unix socket; never raises SIGPIPE.
+pub fn send<Socket: AsFd>(socket: Socket, bytes: &[u8], files: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
+    let numbers: Vec<RawFd> = files.iter().map(|file| file.as_raw_fd()).collect();
+    let rights = [ControlMessage::ScmRights(&numbers)];
+    let control: &[ControlMessage<'_>] = if numbers.is_empty() { &[] } else { &rights };
+    socket::sendmsg::<()>(socket.as_fd().as_raw_fd(), &[io::IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None)
+}
+
+/// Takes the status of one child that has ended, if there is one: its pid and the status as wait(2) gives it.
+///
+/// Not nix's `waitpid`: that one refuses a death by a real-time signal, after the status is gone for good.
+pub fn reap() -> Option<(i32, i32)> {
+    let mut status = 0;
+    // SAFETY: `status` is a live integer for the time of the call.
+    let pid = unsafe { libc::waitpid(-1, &mut status, libc::WNOHANG | libc::__WALL) };
+    (pid > 0).then_some((pid, status))
+}
+
+/// A descriptor for the process that has this number now.
+pub fn pidfd_open(pid: i32) -> Result<OwnedFd, OsError> {
+    // SAFETY: plain numbers in, a new descriptor or -1 out.
+    let number = unsafe { libc::syscall(libc::SYS_pidfd_open, pid, 0) };
+    let number = Errno::result(number).or_os("pidfd_open", pid.to_string())?;
+    // SAFETY: the kernel has just made this descriptor for this process.
+    Ok(unsafe { OwnedFd::from_raw_fd(number as RawFd) })
+}
+
+/// Sends a signal to the process; `ESRCH` once it has ended.
+pub fn pidfd_signal<Process: AsFd>(process: Process, signal: i32) -> Result<(), OsError> {
+    // SAFETY: plain numbers and a null pointer, which stands for the information that kill(2) would send.
+    let done = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            process.as_fd().as_raw_fd(),
+            signal,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    Errno::result(done).map(drop).or_os("pidfd_send_signal", signal.to_string())
+}
+
+/// `struct pidfd_info` of linux/pidfd.h, as of its first size that has `exit_code`.
+#[repr(C)]
+#[derive(Default)]
+struct PidfdInfo {
+    mask: u64,
+    cgroup: u64,
+    /// pid, tgid, ppid, then eight user and group ids.
+    ids: [u32; 11],
+    exit_code: i32,
+}
+
+/// The status, as wait(2) gives it, of a process that has ended and was waited for by somebody else; `None` if it is not
+/// known (yet): the kernel is older than 6.15, or nobody has waited.
+pub fn pidfd_status<Process: AsFd>(process: Process) -> Option<i32> {
+    /// `_IOWR(0xFF, 11, struct pidfd_info)`.
+    const PIDFD_GET_INFO: libc::c_ulong = 0xC000_FF0B | ((size_of::<PidfdInfo>() as libc::c_ulong) << 16);
+    const PIDFD_INFO_EXIT: u64 = 1 << 3;
+    let mut info = PidfdInfo { mask: PIDFD_INFO_EXIT, ..PidfdInfo::default() };
+    // SAFETY: the kernel writes at most the size that the request names, which is that of `info`.
+    let done = unsafe { libc::ioctl(process.as_fd().as_raw_fd(), PIDFD_GET_INFO, &mut info) };
+    (done == 0 && info.mask & PIDFD_INFO_EXIT != 0).then_some(info.exit_code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_travel_with_a_message_and_the_status_of_a_dead_child_is_found_twice() {
+        let (one, other) = std::os::unix::net::UnixDatagram::pair().unwrap();
+        let file = tempfile::tempfile().unwrap();
+        assert_eq!(send(&one, b"hello", &[file.as_fd(), file.as_fd()]).unwrap(), 5);
+        let mut buffer = [0; 16];
+        let (length, files) = receive(&other, &mut buffer).unwrap();
+        assert_eq!((&buffer[..length], files.len()), (&b"hello"[..], 2));
+
+        let mut command = std::process::Command::new("sh");
+        let mut child = command.args(["-c", "read x; exit 42"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let pidfd = pidfd_open(child.id() as i32).unwrap();
+        assert_eq!(pidfd_status(&pidfd), None);
+        pidfd_signal(&pidfd, 0).unwrap();
+        drop(child.stdin.take());
+        assert_eq!(child.wait().unwrap().code(), Some(42));
+        if let Some(status) = pidfd_status(&pidfd) {
+            assert_eq!(status, 42 << 8);
+        }
+        assert_eq!(pidfd_signal(&pidfd, 0).unwrap_err().errno, Errno::ESRCH);
     }
 }
