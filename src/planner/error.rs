@@ -1,0 +1,87 @@
+//! Why there is no plan. Every one of them is for the user, before anything has been done; texts are Docker Compose's.
+
+use crate::values::image_ref::ImageRef;
+use crate::values::names::{ContainerName, NetworkName, ServiceName, VolumeName};
+
+/// Why a request cannot be planned.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PlanError {
+    /// A service was named that the project does not have.
+    #[error("no such service: {0}")]
+    NoSuchService(ServiceName),
+    /// Services depend on each other in a circle; the first is repeated at the end.
+    #[error("dependency cycle detected: {}", .0.iter().map(ServiceName::as_str).collect::<Vec<_>>().join(" -> "))]
+    Cycle(Vec<ServiceName>),
+    /// The project has no active service.
+    #[error("no service selected")]
+    NoServiceSelected,
+    /// The request makes things, for which a name alone is not enough.
+    #[error("no configuration file provided: not found")]
+    NeedsFiles,
+    /// Two services, or a service and a foreign container, want one name.
+    #[error("container name {:?} is already in use by service {} and service {}", .name.as_str(), .first, .second)]
+    ContainerNameTaken {
+        /// The name.
+        name: ContainerName,
+        /// Who has it.
+        first: ServiceName,
+        /// Who wants it too.
+        second: ServiceName,
+    },
+    /// Several containers can't have one name.
+    #[error("WARNING: The {:?} service is using the custom container name {:?}. Docker requires each container to have \
+             a unique name. Remove the custom name to scale the service", .service.as_str(), .name.as_str())]
+    CustomNameScaled {
+        /// Whose.
+        service: ServiceName,
+        /// The name.
+        name: ContainerName,
+    },
+    /// The names of project and service do not make a container's name.
+    #[error("{0}")]
+    ContainerName(crate::values::names::InvalidName),
+    /// An external network does not exist.
+    #[error("network {0} declared as external, but could not be found")]
+    ExternalNetwork(NetworkName),
+    /// An external volume does not exist.
+    #[error("external volume {:?} not found", .0.as_str())]
+    ExternalVolume(VolumeName),
+    /// An image is not in the store, and the service does not say how to build it.
+    #[error("No such image: {image} (service {service})")]
+    NoSuchImage {
+        /// The image.
+        image: ImageRef,
+        /// Who wants it.
+        service: ServiceName,
+    },
+    /// A container shares something with a service that has no container.
+    #[error("cannot share {what} with service {donor}: container missing")]
+    DonorMissing {
+        /// `network namespace`, `volume`, …
+        what: &'static str,
+        /// The service without container.
+        donor: ServiceName,
+    },
+    /// A paused container has to be thawed by the user.
+    #[error("container {0}: cannot start a paused container, try unpause instead")]
+    Paused(ContainerName),
+    /// `start` never makes containers.
+    #[error("service {:?} has no container to start", .0.as_str())]
+    NothingToStart(ServiceName),
+    /// A dependency that is needed has no container.
+    #[error("{service} is missing dependency {dependency}")]
+    MissingDependency {
+        /// The dependent.
+        service: ServiceName,
+        /// What it lacks.
+        dependency: ServiceName,
+    },
+    /// A service has an attribute that can't be given to a container.
+    #[error("service {service}: {reason}")]
+    Invalid {
+        /// Which.
+        service: ServiceName,
+        /// What, and why not.
+        reason: String,
+    },
+}

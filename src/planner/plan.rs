@@ -1,0 +1,451 @@
+//! A plan: steps, each with its reason and with the steps it waits for. It prints as text; that text is `xcompose plan`.
+//!
+//! Acyclic by construction: a step can only wait for steps pushed before it.
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::engine::{BuildConfig, ContainerConfig, ContainerId, NetworkConfig, VolumeConfig};
+use crate::values::names::{ContainerName, NetworkName, ServiceName, VolumeName};
+use crate::values::signal::Signal;
+
+/// What is to be done, and in what order.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Plan {
+    steps: Vec<Step>,
+    /// To be asked before the plan is carried out; the answers go into the next request.
+    pub questions: Vec<Question>,
+    /// To be told to the user, whatever happens next.
+    pub warnings: Vec<Warning>,
+    /// Containers that run as they should.
+    pub unchanged: Vec<ContainerName>,
+    /// What a failing step means for the others.
+    pub on_failure: OnFailure,
+}
+
+/// A step of one plan; only [`Plan::push`] makes one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StepId(usize);
+
+impl StepId {
+    /// Its place in [`Plan::steps`].
+    pub fn index(self) -> usize {
+        self.0
+    }
+}
+
+/// One thing to do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Step {
+    /// What.
+    pub action: Action,
+    /// Why.
+    pub cause: Cause,
+    /// What must have been done before.
+    pub after: Vec<StepId>,
+}
+
+/// What a failing step means for those that have not begun.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFailure {
+    /// None of them begins: building things up.
+    #[default]
+    Cancel,
+    /// Only those waiting for it do not begin: taking things down.
+    GoOn,
+}
+
+/// One call of the engine, or one wait.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Builds the image of a service.
+    Build {
+        /// The image's name, for display.
+        image: String,
+        /// How.
+        config: Box<BuildConfig>,
+    },
+    /// Makes a network; one that exists meanwhile is as good.
+    CreateNetwork(Box<NetworkConfig>),
+    /// Removes a network; one that is gone already is as good.
+    RemoveNetwork {
+        /// Which.
+        name: NetworkName,
+        /// What if something uses it.
+        in_use: InUse,
+    },
+    /// Makes a volume.
+    CreateVolume(Box<VolumeConfig>),
+    /// Removes a volume with its data; one that is gone already is as good.
+    RemoveVolume {
+        /// Which.
+        name: VolumeName,
+        /// What if something uses it.
+        in_use: InUse,
+    },
+    /// Makes a container.
+    CreateContainer {
+        /// What it is made from.
+        config: Box<ContainerConfig>,
+        /// In whose place.
+        replaces: Option<Replaced>,
+    },
+    /// Gives a container its final name.
+    RenameContainer {
+        /// Which.
+        container: ContainerRef,
+        /// The name.
+        to: ContainerName,
+    },
+    /// Starts a container.
+    StartContainer(Target),
+    /// Stops a container; nothing if it does not run.
+    StopContainer {
+        /// Which.
+        target: Target,
+        /// In place of its own grace period.
+        grace: Option<Duration>,
+    },
+    /// Stops and starts a container.
+    RestartContainer {
+        /// Which.
+        target: Target,
+        /// In place of its own grace period.
+        grace: Option<Duration>,
+    },
+    /// Sends a signal.
+    KillContainer {
+        /// To which.
+        target: Target,
+        /// Which.
+        signal: Signal,
+    },
+    /// Freezes a container.
+    PauseContainer(Target),
+    /// Thaws a container.
+    UnpauseContainer(Target),
+    /// Removes a container, killing it if it runs; one that is gone already is as good.
+    RemoveContainer {
+        /// Which.
+        target: Target,
+        /// With its anonymous volumes.
+        volumes: bool,
+    },
+    /// Waits until containers of a service are as a dependent needs them.
+    Wait {
+        /// Whose containers.
+        service: ServiceName,
+        /// Which.
+        containers: Vec<Target>,
+        /// For what.
+        condition: Condition,
+        /// When to give up; `None`: never.
+        timeout: Option<Duration>,
+        /// Whether a dependent can do without.
+        need: Need,
+    },
+    /// Removes an image.
+    RemoveImage {
+        /// Its name.
+        image: String,
+    },
+}
+
+/// What if a thing that is to be removed is in use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InUse {
+    /// The step fails.
+    Fail,
+    /// The thing stays, with a warning.
+    Warn,
+}
+
+/// The container that a new one replaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Replaced {
+    /// Which.
+    pub id: ContainerId,
+    /// The name that the new one will have in the end.
+    pub name: ContainerName,
+    /// Whether the new one takes over its anonymous volumes.
+    pub inherit: bool,
+}
+
+/// A container to do something with: its name for people, and how to find it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its (final) name.
+    pub name: ContainerName,
+    /// Which.
+    pub container: ContainerRef,
+}
+
+/// A container that is there, or will be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ContainerRef {
+    /// It is there.
+    Existing(ContainerId),
+    /// That step makes it.
+    Made(StepId),
+}
+
+/// What a dependent waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Condition {
+    /// All containers are healthy (`service_healthy`).
+    Healthy,
+    /// The first container to end ends with 0 (`service_completed_successfully`).
+    Completed,
+    /// All containers run, and are healthy if they have a health check (`--wait`).
+    RunningOrHealthy,
+}
+
+/// Whether a dependent can do without what it waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Need {
+    /// `required: true`: the wait failing fails the plan.
+    Required,
+    /// `required: false`: the wait failing is a warning.
+    Optional,
+}
+
+/// Why a step is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// The user asked for just that.
+    Asked,
+    /// It is not there.
+    Missing,
+    /// It is there but does not run.
+    NotRunning,
+    /// It was made from something else; the fields that differ, by their names in the compose file.
+    ConfigChanged(Vec<String>),
+    /// Its image has other content now.
+    ImageChanged,
+    /// The user asked for it whether needed or not.
+    Forced,
+    /// Its service is not in the file.
+    Orphan,
+    /// There are more replicas than wanted.
+    Surplus,
+    /// It shares something with a container of that service, which is made anew; or asked to be restarted with it.
+    DependencyRecreated(ServiceName),
+    /// It is connected to that network, which is made anew.
+    NetworkRecreated(NetworkName),
+    /// It mounts that volume, which is made anew.
+    VolumeRecreated(VolumeName),
+    /// It is not connected to that network, as it should be.
+    NotConnected(NetworkName),
+    /// It does not mount that volume, as it should.
+    NotMounted(VolumeName),
+    /// A part of replacing a container.
+    Replacement,
+    /// An earlier command was cut short.
+    Unfinished,
+    /// A dependent needs it.
+    NeededBy(Vec<ServiceName>),
+}
+
+/// To be asked before a plan is carried out.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// A volume is not as the file says; making it anew loses its data.
+    RecreateVolume(VolumeName),
+    /// `rm`: these containers would go.
+    RemoveContainers(Vec<ContainerName>),
+}
+
+/// To be told to the user.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Warning {
+    /// Containers of services that the file does not have.
+    #[error("Found orphan containers ({}) for this project. If you removed or renamed this service in your compose file, \
+             you can run this command with the --remove-orphans flag to clean it up.", join(.0))]
+    Orphans(Vec<ContainerName>),
+    /// A network of that name was made by somebody else; it is used as it is.
+    #[error("a network with name {0} exists but was not created by compose.\nSet `external: true` to use an existing network")]
+    ForeignNetwork(NetworkName),
+    /// A network of that name belongs to another project; it is used as it is.
+    #[error("a network with name {name} exists but was not created for project {project:?}.\n\
+             Set `external: true` to use an existing network")]
+    OtherProjectsNetwork {
+        /// The network.
+        name: NetworkName,
+        /// This project.
+        project: String,
+    },
+    /// A volume of that name was made by somebody else; it is used as it is.
+    #[error("volume {:?} already exists but was not created by Docker Compose. Use `external: true` to use an existing volume", .0.as_str())]
+    ForeignVolume(VolumeName),
+    /// A volume of that name belongs to another project; it is used as it is.
+    #[error("volume {:?} already exists but was created for project {other:?} (expected {project:?}). \
+             Use `external: true` to use an existing volume", .name.as_str())]
+    OtherProjectsVolume {
+        /// The volume.
+        name: VolumeName,
+        /// Whose it is.
+        other: String,
+        /// This project.
+        project: String,
+    },
+    /// A dependent can do without that service, which has no container.
+    #[error("{service} is missing dependency {dependency}")]
+    MissingDependency {
+        /// The dependent.
+        service: ServiceName,
+        /// What it lacks.
+        dependency: ServiceName,
+    },
+    /// Published ports mean nothing on the host's own interfaces.
+    #[error("{0} Published ports are discarded when using host network mode")]
+    PortsDiscarded(ServiceName),
+    /// `down` found nothing.
+    #[error("No resource found to remove for project {0:?}.")]
+    NothingToRemove(String),
+    /// `kill` found nothing.
+    #[error("No container to kill")]
+    NothingToKill,
+    /// `rm` found nothing.
+    #[error("No stopped containers")]
+    NothingToDelete,
+}
+
+fn join(names: &[ContainerName]) -> String {
+    names.iter().map(ContainerName::as_str).collect::<Vec<_>>().join(", ")
+}
+
+impl Plan {
+    /// Adds a step; it begins when those it names are done.
+    pub fn push(&mut self, action: Action, cause: Cause, mut after: Vec<StepId>) -> StepId {
+        after.sort();
+        after.dedup();
+        self.steps.push(Step { action, cause, after });
+        StepId(self.steps.len() - 1)
+    }
+
+    /// The steps, in an order in which they could be done one by one.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The steps with their names.
+    pub fn numbered(&self) -> impl Iterator<Item = (StepId, &Step)> {
+        self.steps.iter().enumerate().map(|(index, step)| (StepId(index), step))
+    }
+
+    /// One step.
+    pub fn step(&self, id: StepId) -> Option<&Step> {
+        self.steps.get(id.0)
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, step) in self.steps.iter().enumerate() {
+            write!(out, "#{index} {}", step.action)?;
+            if step.cause != Cause::Replacement {
+                write!(out, " ({})", step.cause)?;
+            }
+            if !step.after.is_empty() {
+                out.write_str(" after")?;
+                for after in &step.after {
+                    write!(out, " #{}", after.0)?;
+                }
+            }
+            out.write_str("\n")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let grace = |grace: &Option<Duration>| match grace {
+            Some(grace) => format!(" within {}", crate::values::duration::go(*grace)),
+            None => String::new(),
+        };
+        match self {
+            Action::Build { image, .. } => write!(out, "build image {image}"),
+            Action::CreateNetwork(config) => write!(out, "create network {}", config.name),
+            Action::RemoveNetwork { name, .. } => write!(out, "remove network {name}"),
+            Action::CreateVolume(config) => write!(out, "create volume {}", config.name),
+            Action::RemoveVolume { name, .. } => write!(out, "remove volume {name}"),
+            Action::CreateContainer { config, replaces: None } => {
+                write!(out, "create container {} from {}", config.name, config.image)
+            }
+            Action::CreateContainer { config, replaces: Some(old) } => {
+                write!(out, "create container {} from {} to replace {}", config.name, config.image, old.name)
+            }
+            Action::RenameContainer { to, .. } => write!(out, "rename container to {to}"),
+            Action::StartContainer(target) => write!(out, "start container {}", target.name),
+            Action::StopContainer { target, grace: limit } => {
+                write!(out, "stop container {}{}", target.name, grace(limit))
+            }
+            Action::RestartContainer { target, grace: limit } => {
+                write!(out, "restart container {}{}", target.name, grace(limit))
+            }
+            Action::KillContainer { target, signal } => write!(out, "send {signal} to container {}", target.name),
+            Action::PauseContainer(target) => write!(out, "pause container {}", target.name),
+            Action::UnpauseContainer(target) => write!(out, "unpause container {}", target.name),
+            Action::RemoveContainer { target, volumes: false } => write!(out, "remove container {}", target.name),
+            Action::RemoveContainer { target, volumes: true } => {
+                write!(out, "remove container {} and its anonymous volumes", target.name)
+            }
+            Action::Wait { service, condition, timeout, need, .. } => {
+                let wish = match condition {
+                    Condition::Healthy => "is healthy",
+                    Condition::Completed => "has completed successfully",
+                    Condition::RunningOrHealthy => "runs and is healthy",
+                };
+                let need = if *need == Need::Optional { ", if it can" } else { "" };
+                write!(out, "wait until {service} {wish}{need}{}", grace(timeout))
+            }
+            Action::RemoveImage { image } => write!(out, "remove image {image}"),
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Cause::Asked => out.write_str("asked"),
+            Cause::Missing => out.write_str("missing"),
+            Cause::NotRunning => out.write_str("not running"),
+            Cause::ConfigChanged(fields) if fields.is_empty() => out.write_str("configuration changed"),
+            Cause::ConfigChanged(fields) => write!(out, "changed: {}", fields.join(", ")),
+            Cause::ImageChanged => out.write_str("image changed"),
+            Cause::Forced => out.write_str("forced"),
+            Cause::Orphan => out.write_str("orphan"),
+            Cause::Surplus => out.write_str("surplus"),
+            Cause::DependencyRecreated(service) => write!(out, "{service} is recreated"),
+            Cause::NetworkRecreated(name) => write!(out, "network {name} is recreated"),
+            Cause::VolumeRecreated(name) => write!(out, "volume {name} is recreated"),
+            Cause::NotConnected(name) => write!(out, "not connected to network {name}"),
+            Cause::NotMounted(name) => write!(out, "volume {name} is not mounted"),
+            Cause::Replacement => out.write_str("replacement"),
+            Cause::Unfinished => out.write_str("left unfinished"),
+            Cause::NeededBy(services) => {
+                let names: Vec<_> = services.iter().map(ServiceName::as_str).collect();
+                write!(out, "needed by {}", names.join(", "))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Question::RecreateVolume(name) => write!(
+                out,
+                "Volume {:?} exists but doesn't match configuration in compose file. Recreate (data will be lost)?",
+                name.as_str()
+            ),
+            Question::RemoveContainers(names) => write!(out, "Going to remove {}", join(names)),
+        }
+    }
+}
