@@ -263,11 +263,15 @@ pub enum Warning {
              you can run this command with the --remove-orphans flag to clean it up.", join(.0))]
     Orphans(Vec<ContainerName>),
     /// A network of that name was made by somebody else; it is used as it is.
-    #[error("a network with name {0} exists but was not created by compose.\nSet `external: true` to use an existing network")]
+    #[error(
+        "a network with name {0} exists but was not created by compose.\nSet `external: true` to use an existing network"
+    )]
     ForeignNetwork(NetworkName),
     /// A network of that name belongs to another project; it is used as it is.
-    #[error("a network with name {name} exists but was not created for project {project:?}.\n\
-             Set `external: true` to use an existing network")]
+    #[error(
+        "a network with name {name} exists but was not created for project {project:?}.\n\
+             Set `external: true` to use an existing network"
+    )]
     OtherProjectsNetwork {
         /// The network.
         name: NetworkName,
