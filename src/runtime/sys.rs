@@ -1,5 +1,7 @@
 //! All unsafe code, and the error of a kernel call.
 
+pub mod mount;
+
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
