@@ -1,0 +1,382 @@
+//! The image store: finding, naming, adding and removing images.
+//!
+//! Any number of processes work on it at once. `names.json` changes only under `lock`, and lists an image only when its document and
+//! layers are in place. Who makes or uses things that nothing lists yet holds the store ([`Store::hold`]); collecting what nothing
+//! lists waits for no one: it happens when nobody holds the store, else later.
+
+use std::collections::BTreeSet;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::{EngineError, ImageId, Subject};
+use crate::runtime::image::Image;
+use crate::runtime::image::config::ImageDocument;
+use crate::runtime::image::digest::{Digest, Digester};
+use crate::runtime::image::index::Index;
+use crate::runtime::image::staging::Staging;
+use crate::runtime::layout::Layout;
+use crate::runtime::store;
+use crate::runtime::sys::{OrOs, OsError};
+use crate::values::image_ref::ImageRef;
+
+/// The images of this machine.
+#[derive(Debug, Clone)]
+pub struct Store {
+    root: PathBuf,
+}
+
+/// While it lives, nothing of the store is collected.
+#[derive(Debug)]
+pub struct Hold {
+    _lock: Flock<File>,
+}
+
+/// What is written beside an unpacked layer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// Bytes of its files.
+    pub size: u64,
+    /// The archive it came from, where packing it again would not give the same bytes.
+    pub blob: Option<LayerBlob>,
+}
+
+/// A layer's archive among the blobs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerBlob {
+    /// Its digest as it lies there, compressed or not.
+    pub digest: Digest,
+    /// Its length there.
+    pub size: u64,
+    /// OCI media type.
+    pub media_type: String,
+}
+
+impl Store {
+    /// Opens the store, making it if there is none.
+    pub fn open(layout: &Layout) -> Result<Store, EngineError> {
+        let store = Store { root: layout.images() };
+        // Only root looks in: layers hold set-user-id programs and device nodes of strangers.
+        let make = |path: PathBuf| {
+            DirBuilder::new().recursive(true).mode(0o700).create(&path).or_os("mkdir", path.display().to_string())
+        };
+        for path in [store.blobs(), store.layers(), store.staging(), store.cache()] {
+            make(path).map_err(failed("open", Subject::Path(store.root.display().to_string())))?;
+        }
+        Ok(store)
+    }
+
+    /// The image of this name. `sha256:…` and the beginning of an identity are names too, where no image is called so.
+    pub fn resolve(&self, name: &ImageRef) -> Result<Option<Image>, EngineError> {
+        self.find(&name.to_string())
+    }
+
+    /// The image of this name, identity or beginning of an identity.
+    pub fn find(&self, text: &str) -> Result<Option<Image>, EngineError> {
+        let index = self.index()?;
+        match find_id(&index, text)? {
+            Some(id) => self.load(&index, &id).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// The image of this identity.
+    pub fn image(&self, id: &ImageId) -> Result<Option<Image>, EngineError> {
+        let index = self.index()?;
+        if index.images.contains_key(id) { self.load(&index, id).map(Some) } else { Ok(None) }
+    }
+
+    /// Every image.
+    pub fn list(&self) -> Result<Vec<Image>, EngineError> {
+        let index = self.index()?;
+        index.images.keys().map(|id| self.load(&index, id)).collect()
+    }
+
+    /// The directories of an image's layers, the topmost last, even if the image is not listed any more (a container may have it).
+    pub fn layers_of(&self, id: &ImageId) -> Result<Vec<PathBuf>, EngineError> {
+        self.document(id).map(|document| self.directories(&document)).map_err(failed("read", image(id)))
+    }
+
+    /// Gives an image a further name, taking it from whoever has it.
+    pub fn tag(&self, id: &ImageId, name: &ImageRef) -> Result<(), EngineError> {
+        self.change(|index| match index.images.get(id).map(|entry| entry.size) {
+            Some(size) => {
+                index.publish(id, size, std::slice::from_ref(name), now());
+                Ok(())
+            }
+            None => Err(EngineError::NotFound(image(id))),
+        })
+    }
+
+    /// Keeps everything of the store in place while the guard lives. Waits while somebody collects.
+    pub fn hold(&self) -> Result<Hold, EngineError> {
+        self.flock(FlockArg::LockShared).map(|lock| Hold { _lock: lock }).map_err(failed("lock", self.subject()))
+    }
+
+    // What builds, imports and loads are made of.
+
+    /// A folder of one's own on the same file system, gone when dropped.
+    pub(in crate::runtime) fn stage(&self) -> Result<Staging, EngineError> {
+        Staging::new(&self.staging()).map_err(failed("prepare a folder in", self.subject()))
+    }
+
+    /// Where an unpacked layer lies.
+    pub(in crate::runtime) fn layer(&self, diff_id: &Digest) -> PathBuf {
+        self.layers().join(diff_id.hex())
+    }
+
+    /// The files of an unpacked layer: a lower directory of an overlay.
+    pub(in crate::runtime) fn layer_files(&self, diff_id: &Digest) -> PathBuf {
+        self.layer(diff_id).join("diff")
+    }
+
+    /// What is written beside a layer; `None` if there is no such layer.
+    pub(in crate::runtime) fn layer_record(&self, diff_id: &Digest) -> Result<Option<LayerRecord>, EngineError> {
+        store::read(&self.layer(diff_id).join("layer.json")).map_err(failed("read", self.subject()))
+    }
+
+    /// Makes the layer whose files lie in `staged` (below a staging folder) visible; one that is there already stays.
+    pub(in crate::runtime) fn add_layer(
+        &self,
+        staging: &Staging,
+        staged: &Path,
+        diff_id: &Digest,
+        record: &LayerRecord,
+    ) -> Result<(), EngineError> {
+        self.place_layer(staging, staged, diff_id, record).map_err(failed("store a layer in", self.subject()))
+    }
+
+    fn place_layer(
+        &self,
+        staging: &Staging,
+        staged: &Path,
+        diff_id: &Digest,
+        record: &LayerRecord,
+    ) -> Result<(), OsError> {
+        let folder = staging.path().join(format!("layer-{}", diff_id.hex()));
+        let subject = || folder.display().to_string();
+        DirBuilder::new().mode(0o700).create(&folder).or_os("mkdir", subject())?;
+        fs::rename(staged, folder.join("diff")).or_os("rename", subject())?;
+        store::write(&folder.join("layer.json"), record, store::Durability::Disk).or_os("write", subject())?;
+        match fs::rename(&folder, self.layer(diff_id)) {
+            // Another process was faster; what has one digest has one content.
+            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
+                Ok(())
+            }
+            other => other.or_os("rename", subject()),
+        }
+    }
+
+    /// Where a blob lies.
+    pub(in crate::runtime) fn blob(&self, digest: &Digest) -> PathBuf {
+        self.blobs().join(digest.hex())
+    }
+
+    /// Writes a blob under its digest.
+    pub(in crate::runtime) fn add_blob(
+        &self,
+        staging: &Staging,
+        bytes: &mut dyn Read,
+    ) -> Result<(Digest, u64), EngineError> {
+        let temporary = staging.path().join("blob");
+        let mut place = || -> io::Result<(Digest, u64)> {
+            let mut file = Digester::new(File::create(&temporary)?);
+            io::copy(bytes, &mut file)?;
+            file.flush()?;
+            let (digest, size, file) = file.finish();
+            file.sync_data()?;
+            fs::rename(&temporary, self.blob(&digest))?;
+            Ok((digest, size))
+        };
+        place().or_os("write", temporary.display().to_string()).map_err(failed("store a blob in", self.subject()))
+    }
+
+    /// Lists the image of this document under these names; its layers are in place. Everything is on disk before it is listed.
+    pub(in crate::runtime) fn publish(
+        &self,
+        staging: &Staging,
+        document: &ImageDocument,
+        names: &[ImageRef],
+    ) -> Result<ImageId, EngineError> {
+        let text = serde_json::to_vec(document).map_err(failed("store", self.subject()))?;
+        self.publish_document(staging, document, &text, names)
+    }
+
+    /// Like [`Store::publish`], with the document's own bytes: they decide its identity.
+    pub(in crate::runtime) fn publish_document(
+        &self,
+        staging: &Staging,
+        document: &ImageDocument,
+        text: &[u8],
+        names: &[ImageRef],
+    ) -> Result<ImageId, EngineError> {
+        let id = ImageId(Digest::of(text).to_string());
+        let known = self.index()?.images.contains_key(&id);
+        let mut size = 0;
+        for diff_id in &document.rootfs.diff_ids {
+            let missing = || EngineError::Invalid {
+                subject: image(&id),
+                reason: format!("its layer {diff_id} is not in the store"),
+            };
+            let digest = Digest::try_from(diff_id.as_str()).map_err(|_| missing())?;
+            size += self.layer_record(&digest)?.ok_or_else(missing)?.size;
+        }
+        if !known {
+            self.add_blob(staging, &mut &text[..])?;
+            let root = File::open(&self.root)
+                .or_os("open", self.root.display().to_string())
+                .map_err(failed("store", image(&id)))?;
+            nix::unistd::syncfs(&root)
+                .or_os("syncfs", self.root.display().to_string())
+                .map_err(failed("store", image(&id)))?;
+        }
+        self.change(|index| {
+            index.publish(&id, size, names, now());
+            Ok(())
+        })?;
+        Ok(id)
+    }
+
+    /// The document of an image and its bytes.
+    pub(in crate::runtime) fn document_text(&self, id: &ImageId) -> Result<Vec<u8>, EngineError> {
+        self.read_document(id).map_err(failed("read", image(id)))
+    }
+
+    // Paths and files.
+
+    fn blobs(&self) -> PathBuf {
+        self.root.join("blobs/sha256")
+    }
+
+    fn layers(&self) -> PathBuf {
+        self.root.join("layers")
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// Results of build steps by their key.
+    pub(in crate::runtime) fn cache(&self) -> PathBuf {
+        self.root.join("cache")
+    }
+
+    fn names(&self) -> PathBuf {
+        self.root.join("names.json")
+    }
+
+    pub(super) fn subject(&self) -> Subject {
+        Subject::Path(self.root.display().to_string())
+    }
+
+    pub(super) fn index(&self) -> Result<Index, EngineError> {
+        Index::read(&self.names()).map_err(failed("read the images of", self.subject()))
+    }
+
+    /// Changes the index under its lock; nothing changes if `change` fails.
+    pub(super) fn change<T>(
+        &self,
+        change: impl FnOnce(&mut Index) -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let _lock = store::lock(&self.root.join("lock")).map_err(failed("lock", self.subject()))?;
+        let mut index = self.index()?;
+        let result = change(&mut index)?;
+        index.write(&self.names()).map_err(failed("write the images of", self.subject()))?;
+        Ok(result)
+    }
+
+    pub(super) fn flock(&self, how: FlockArg) -> Result<Flock<File>, OsError> {
+        let path = self.root.join("hold");
+        let file = File::options()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .or_os("open", path.display().to_string())?;
+        Flock::lock(file, how).map_err(|(_, errno)| errno).or_os("flock", path.display().to_string())
+    }
+
+    /// Digests of the layers of these images, whose documents are read whether listed or not.
+    pub(super) fn layers_used(&self, ids: &BTreeSet<ImageId>) -> Result<BTreeSet<String>, EngineError> {
+        let mut used = BTreeSet::new();
+        for id in ids {
+            used.extend(self.document(id).map_err(failed("read", image(id)))?.rootfs.diff_ids);
+        }
+        Ok(used)
+    }
+
+    fn read_document(&self, id: &ImageId) -> io::Result<Vec<u8>> {
+        let digest =
+            Digest::try_from(id.0.as_str()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
+        let path = self.blob(&digest);
+        fs::read(&path).map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))
+    }
+
+    fn document(&self, id: &ImageId) -> io::Result<ImageDocument> {
+        Ok(serde_json::from_slice(&self.read_document(id)?)?)
+    }
+
+    fn load(&self, index: &Index, id: &ImageId) -> Result<Image, EngineError> {
+        let document = self.document(id).map_err(failed("read", image(id)))?;
+        let entry = index.images.get(id).cloned().unwrap_or_default();
+        Ok(Image {
+            id: id.clone(),
+            names: entry.names,
+            layers: self.directories(&document),
+            document,
+            size: entry.size,
+            tagged: entry.tagged,
+        })
+    }
+
+    fn directories(&self, document: &ImageDocument) -> Vec<PathBuf> {
+        let digests = document.rootfs.diff_ids.iter().filter_map(|text| Digest::try_from(text.as_str()).ok());
+        digests.map(|digest| self.layer_files(&digest)).collect()
+    }
+}
+
+/// Docker's order: a name first, then an identity or its beginning.
+pub(super) fn find_id(index: &Index, text: &str) -> Result<Option<ImageId>, EngineError> {
+    if let Ok(name) = text.parse::<ImageRef>()
+        && let Some(id) = index.named(&name)
+    {
+        return Ok(Some(id.clone()));
+    }
+    // An `ImageRef` made of digits prints with the tag it was given.
+    let digits = text.strip_prefix("sha256:").unwrap_or(text);
+    let digits = digits.strip_suffix(":latest").unwrap_or(digits);
+    if digits.is_empty() || !digits.bytes().all(|c| c.is_ascii_digit() || (b'a'..=b'f').contains(&c)) {
+        return Ok(None);
+    }
+    match index.with_prefix(digits).as_slice() {
+        [] => Ok(None),
+        [one] => Ok(Some((*one).clone())),
+        several => Err(EngineError::Invalid {
+            subject: Subject::Image(text.to_owned()),
+            reason: format!("{} images begin with these digits; give more", several.len()),
+        }),
+    }
+}
+
+/// An image as what an error is about, in the short form.
+pub(super) fn image(id: &ImageId) -> Subject {
+    let hex = id.0.strip_prefix("sha256:").unwrap_or(&id.0);
+    Subject::Image(hex.get(..12).unwrap_or(hex).to_owned())
+}
+
+/// Gives an error its place in an engine's error.
+pub(in crate::runtime) fn failed<E: Into<crate::engine::Cause>>(
+    verb: &'static str,
+    subject: Subject,
+) -> impl FnOnce(E) -> EngineError {
+    move |error| EngineError::Failed { verb, subject, source: error.into() }
+}
+
+/// Nanoseconds since 1970.
+pub(in crate::runtime) fn now() -> i64 {
+    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+}
