@@ -46,8 +46,14 @@ pub enum Kind {
     #[error("standard output is closed")]
     OutputClosed,
     /// Our output can't be written.
-    #[error("cannot write the output: {0}")]
-    Output(std::io::Error),
+    #[error("cannot write the output")]
+    Output(#[source] std::io::Error),
+    /// An answer can't be read.
+    #[error("cannot read the answer")]
+    Input(#[source] std::io::Error),
+    /// All has been said; only the code is left to give.
+    #[error("exit code {0}")]
+    Quiet(u8),
 }
 
 impl Failure {
@@ -62,10 +68,27 @@ impl Failure {
         self
     }
 
+    /// The whole chain of causes in one line, then the hints.
+    pub fn text(&self) -> String {
+        let mut text = self.kind.to_string();
+        let mut cause = std::error::Error::source(&self.kind);
+        while let Some(error) = cause {
+            text.push_str(": ");
+            text.push_str(&error.to_string());
+            cause = error.source();
+        }
+        for hint in &self.hints {
+            text.push('\n');
+            text.push_str(hint);
+        }
+        text
+    }
+
     /// What the shell is told.
     pub fn exit(&self) -> Exit {
         match self.kind {
-            Kind::Usage(_) | Kind::Output(_) => Exit(1),
+            Kind::Usage(_) | Kind::Output(_) | Kind::Input(_) => Exit(1),
+            Kind::Quiet(code) => Exit(code),
             Kind::Cancelled => Exit(130),
             // What a program killed by SIGPIPE reports.
             Kind::OutputClosed => Exit(141),

@@ -57,7 +57,7 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(Parsed::Help(text)) => ui.text(&text).map(|()| Exit::SUCCESS),
         Err(failure) => Err(failure),
     };
-    match result.and_then(|exit| ui.finish().map(|()| exit)) {
+    match result.and_then(|exit| ui.flush().map(|()| exit)) {
         Ok(exit) => exit.into(),
         Err(failure) => {
             ui.failure(&failure);

@@ -1,62 +1,198 @@
-//! All printing. Standard output is data, standard error is for people; both are buffered here and nowhere else.
+//! All printing. Standard output is data, standard error is for people; nothing else in the program writes to them.
 
-use std::io::Write;
-use std::sync::Mutex;
+pub mod container;
+pub mod logs;
+pub mod progress;
+pub mod style;
+pub mod table;
+pub mod template;
+pub mod time;
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::cli::failure::{Failure, Kind};
+use crate::cli::ui::logs::{Form, LogPrinter};
+use crate::cli::ui::progress::{Mode, News, Progress, Screen};
+use crate::cli::ui::style::Ansi;
+
+/// How output looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Look {
+    /// When escapes are written.
+    pub ansi: Ansi,
+    /// How progress is shown.
+    pub progress: Mode,
+    /// Say that nothing is really done.
+    pub dry_run: bool,
+    /// Informational lines go to standard output (`COMPOSE_STATUS_STDOUT`).
+    pub status_on_stdout: bool,
+}
+
+impl Default for Look {
+    fn default() -> Look {
+        Look { ansi: Ansi::Auto, progress: Mode::Plain, dry_run: false, status_on_stdout: false }
+    }
+}
 
 /// Where a command prints.
 pub struct Ui {
+    look: Mutex<Look>,
     stdout: Mutex<std::io::BufWriter<std::io::Stdout>>,
+    progress: Mutex<Option<Progress>>,
 }
 
 impl Ui {
-    /// Without colour and progress.
+    /// Without colour and progress, until [`Ui::look`] says more.
     pub fn plain() -> Ui {
-        Ui { stdout: Mutex::new(std::io::BufWriter::new(std::io::stdout())) }
+        Ui {
+            look: Mutex::new(Look::default()),
+            stdout: Mutex::new(std::io::BufWriter::with_capacity(1 << 16, std::io::stdout())),
+            progress: Mutex::new(None),
+        }
+    }
+
+    /// Output looks so from now on.
+    pub fn set_look(&self, look: Look) {
+        *lock(&self.look) = look;
+    }
+
+    /// How output looks.
+    pub fn look(&self) -> Look {
+        *lock(&self.look)
     }
 
     /// Prints text as it is on standard output.
     pub fn text(&self, text: &str) -> Result<(), Failure> {
-        Ok(self.stdout().write_all(text.as_bytes())?)
+        self.bytes(text.as_bytes())
+    }
+
+    /// Prints bytes as they are on standard output.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        Ok(lock(&self.stdout).write_all(bytes)?)
     }
 
     /// Prints a line on standard output.
     pub fn line(&self, text: &str) -> Result<(), Failure> {
-        let mut stdout = self.stdout();
+        let mut stdout = lock(&self.stdout);
         stdout.write_all(text.as_bytes())?;
         Ok(stdout.write_all(b"\n")?)
     }
 
-    /// Nothing more will be printed.
-    pub fn finish(&self) -> Result<(), Failure> {
-        Ok(self.stdout().flush()?)
+    /// Writes what has been printed so far.
+    pub fn flush(&self) -> Result<(), Failure> {
+        Ok(lock(&self.stdout).flush()?)
+    }
+
+    /// Tells a person something that is no fault: `No stopped containers`.
+    pub fn status(&self, text: &str) -> Result<(), Failure> {
+        if self.look().status_on_stdout {
+            return self.line(text);
+        }
+        self.say(text);
+        Ok(())
+    }
+
+    /// Warns in Docker Compose's way.
+    pub fn warn(&self, text: &str) {
+        match self.look().progress {
+            Mode::Json => self.say(&serde_json::json!({ "level": "warning", "msg": text }).to_string()),
+            _ => self.say(&format!("WARN {text}")),
+        }
+    }
+
+    /// Prints a line on standard error, above the progress if there is any.
+    pub fn say(&self, text: &str) {
+        let mut bytes = lock(&self.progress).as_mut().map(Progress::hide).unwrap_or_default();
+        bytes.extend_from_slice(text.as_bytes());
+        bytes.push(b'\n');
+        progress::show(&bytes);
     }
 
     /// Says why the command failed.
     pub fn failure(&self, failure: &Failure) {
-        if matches!(failure.kind, Kind::OutputClosed) {
-            return;
+        let text = match &failure.kind {
+            Kind::OutputClosed | Kind::Quiet(_) => return,
+            _ => failure.text(),
+        };
+        // What was printed before the failure stands before it; whoever closed standard output still reads this.
+        let _ = self.flush();
+        match self.look().progress {
+            Mode::Json => self.say(&serde_json::json!({ "error": true, "message": text }).to_string()),
+            _ => self.say(&text),
         }
-        let mut text = String::new();
-        let mut cause: Option<&dyn std::error::Error> = Some(&failure.kind);
-        while let Some(error) = cause {
-            if !text.is_empty() {
-                text.push_str(": ");
-            }
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
-        for hint in &failure.hints {
-            text.push('\n');
-            text.push_str(hint);
-        }
-        text.push('\n');
-        // Nobody is left to tell if this fails.
-        let _ = std::io::stderr().write_all(text.as_bytes());
     }
 
-    fn stdout(&self) -> std::sync::MutexGuard<'_, std::io::BufWriter<std::io::Stdout>> {
-        self.stdout.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// Whether escapes go to standard output.
+    pub fn colour_on_stdout(&self) -> bool {
+        self.look().ansi.on(&std::io::stdout())
     }
+
+    /// A printer of container output; `prefix` names the container before each line.
+    pub fn log_printer(&self, form: Form) -> LogPrinter<std::io::Stdout, std::io::Stderr> {
+        LogPrinter::new(form, std::io::stdout(), std::io::stderr())
+    }
+
+    /// An operation begins whose news will come.
+    pub fn begin(&self, operation: &'static str) {
+        let look = self.look();
+        *lock(&self.progress) =
+            Some(Progress::new(look.progress, operation, look.dry_run, look.ansi.on(&std::io::stderr())));
+    }
+
+    /// News of the operation.
+    pub fn news(&self, news: News) {
+        let bytes = lock(&self.progress).as_mut().map(|progress| progress.news(news)).unwrap_or_default();
+        progress::show(&bytes);
+    }
+
+    /// Draws the table again, if there is one.
+    pub fn tick(&self) {
+        let bytes = lock(&self.progress).as_mut().map(|progress| progress.draw(screen())).unwrap_or_default();
+        progress::show(&bytes);
+    }
+
+    /// The operation is over.
+    pub fn end(&self) {
+        let bytes = lock(&self.progress).take().map(|mut progress| progress.finish(screen())).unwrap_or_default();
+        progress::show(&bytes);
+    }
+
+    /// Asks yes or no. On a terminal anything else is asked again; elsewhere one word is read, and only `y`, `1`, `t` and
+    /// `true` are yes (Compose CLI reference, §7).
+    pub fn confirm(&self, question: &str, default: bool) -> Result<bool, Failure> {
+        let hidden = lock(&self.progress).as_mut().map(Progress::hide).unwrap_or_default();
+        progress::show(&hidden);
+        let mut input = std::io::stdin().lock();
+        let terminal = std::io::stdin().is_terminal();
+        loop {
+            let choice = if default { "[Y/n]" } else { "[y/N]" };
+            self.text(&if terminal { format!("{question} {choice} ") } else { question.to_owned() })?;
+            self.flush()?;
+            let mut line = String::new();
+            let read = input.read_line(&mut line).map_err(Kind::Input)?;
+            let word = line.trim().to_ascii_lowercase();
+            if !terminal {
+                return Ok(matches!(word.as_str(), "y" | "1" | "t" | "true"));
+            }
+            match word.as_str() {
+                "y" | "yes" => return Ok(true),
+                "n" | "no" => return Ok(false),
+                "" if read == 0 => return Err(Kind::Cancelled.into()),
+                "" => return Ok(default),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// How large the screen is; 80 by 24 where that can't be known.
+pub fn screen() -> Screen {
+    let (columns, rows) = crossterm::terminal::size().unwrap_or((80, 24));
+    Screen { rows: usize::from(rows).max(1), columns: usize::from(columns).max(1) }
+}
+
+/// What a panic left behind is still good to print.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
