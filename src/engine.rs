@@ -609,7 +609,8 @@ pub struct LogChunk {
 /// Which part of a log is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LogQuery {
-    /// Go on with what is written later, until the container is gone.
+    /// Go on with what is written later, until the run that lasts now (or comes next, if none does) has ended and all it
+    /// wrote has been told, whether or not the container will be started again; a watcher of events asks again then.
     pub follow: bool,
     /// Only the last lines; `None`: all.
     pub tail: Option<u64>,
@@ -649,7 +650,7 @@ pub enum EventAction {
     },
     /// The kernel's memory killer struck.
     Oom,
-    /// Ended.
+    /// Ended, and all its output is in its log.
     Die {
         /// Exit code, or 128 and the signal.
         status: i32,
