@@ -81,6 +81,14 @@ pub fn reap() -> Option<(i32, i32)> {
     (pid > 0).then_some((pid, status))
 }
 
+/// Ignores a signal from now on; so do programs that this process executes, unless they are told otherwise.
+pub fn ignore(signal: nix::sys::signal::Signal) -> Result<(), OsError> {
+    // SAFETY: no handler is set, so nothing of ours runs when the signal comes.
+    unsafe { nix::sys::signal::signal(signal, nix::sys::signal::SigHandler::SigIgn) }
+        .map(drop)
+        .or_os("signal", signal.as_str())
+}
+
 /// A descriptor for the process that has this number now.
 pub fn pidfd_open(pid: i32) -> Result<OwnedFd, OsError> {
     // SAFETY: plain numbers in, a new descriptor or -1 out.
