@@ -819,7 +819,8 @@ pub enum Progress {
 // ---------------------------------------------------------------------------------------------------------------------
 
 /// What an error is about.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Subject {
     /// A container, by name or id.
     #[error("container {0}")]

@@ -125,8 +125,8 @@ fn prepare() -> Result<Keeper, OsError> {
     for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGPIPE] {
         sys::ignore(signal)?;
     }
-    let children = SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-        .or_os("signalfd", "SIGCHLD")?;
+    let children =
+        SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).or_os("signalfd", "SIGCHLD")?;
     let link = io::stdin().as_fd().try_clone_to_owned().or_os("dup", "standard input")?;
     let mut keeper = Keeper { children, held: Vec::with_capacity(64), endings: Vec::with_capacity(16) };
     // Whoever starts a keeper holds nothing back: the link ends without `Go` only if that one died half-way.
@@ -168,8 +168,10 @@ impl Keeper {
             let timeout = match &supervisor {
                 Some(_) => PollTimeout::NONE,
                 // One more than left, since a remainder below a millisecond would make this loop spin.
-                None => PollTimeout::try_from(next.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
-                    .unwrap_or(PollTimeout::MAX),
+                None => {
+                    PollTimeout::try_from(next.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
+                        .unwrap_or(PollTimeout::MAX)
+                }
             };
             let untold = supervisor.as_ref().is_some_and(|supervisor| self.untold(supervisor));
             let (readable, writable) = {

@@ -136,18 +136,12 @@ mod tests {
 
     #[test]
     fn every_message_is_read_as_it_was_written() {
-        for message in [
-            ToKeeper::Hold("id/out"),
-            ToKeeper::Release(""),
-            ToKeeper::Seen(i32::MAX),
-            ToKeeper::Go,
-            ToKeeper::Quit,
-        ] {
+        for message in
+            [ToKeeper::Hold("id/out"), ToKeeper::Release(""), ToKeeper::Seen(i32::MAX), ToKeeper::Go, ToKeeper::Quit]
+        {
             assert_eq!(ToKeeper::decode(message.encode().bytes()), Some(message));
         }
-        for message in
-            [ToSupervisor::Held("id/out"), ToSupervisor::Ended { pid: 7, status: -1 }, ToSupervisor::Ready]
-        {
+        for message in [ToSupervisor::Held("id/out"), ToSupervisor::Ended { pid: 7, status: -1 }, ToSupervisor::Ready] {
             assert_eq!(ToSupervisor::decode(message.encode().bytes()), Some(message));
         }
     }

@@ -1,1 +1,4 @@
-//! The owner of a project's state.
+//! The supervisor: owns what a project's running containers do.
+
+pub mod control;
+pub mod machine;
