@@ -12,6 +12,7 @@ pub mod store;
 pub mod supervisor;
 pub mod sys;
 pub mod volume;
+pub mod watch;
 
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;

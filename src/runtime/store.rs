@@ -30,6 +30,12 @@ pub fn write<T: Serialize>(path: &Path, record: &T, durable: Durability) -> io::
     written
 }
 
+/// Nanoseconds since 1970, as records have them.
+pub fn now() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    since.ok().and_then(|since| i64::try_from(since.as_nanos()).ok()).unwrap_or(0)
+}
+
 /// How long a record has to last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {

@@ -7,6 +7,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
 use nix::sys::socket::{self, ControlMessage, ControlMessageOwned, MsgFlags};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
 
 /// A kernel call that failed: which, on what, how.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +71,12 @@ pub fn send<Socket: AsFd>(socket: Socket, bytes: &[u8], files: &[BorrowedFd<'_>]
     let rights = [ControlMessage::ScmRights(&numbers)];
     let control: &[ControlMessage<'_>] = if numbers.is_empty() { &[] } else { &rights };
     socket::sendmsg::<()>(socket.as_fd().as_raw_fd(), &[io::IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None)
+}
+
+/// Lets tokio tell when `file` can be read. It has to be one that epoll takes.
+pub fn readable(file: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: an owned descriptor is open and names the same file for as long as it lives.
+    Ok(unsafe { AsyncFd::register_with_interest(file, Interest::READABLE) }?)
 }
 
 /// Takes the status of one child that has ended, if there is one: its pid and the status as wait(2) gives it.

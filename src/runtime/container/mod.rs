@@ -1,3 +1,4 @@
 //! Containers at rest: their records, making and removing them.
 
+pub mod log;
 pub mod record;

@@ -1,4 +1,5 @@
 //! The supervisor: owns what a project's running containers do.
 
 pub mod control;
+pub mod logs;
 pub mod machine;
