@@ -4,12 +4,21 @@
 //! image's identity; each layer lies unpacked, ready to be a lower directory of an overlay, under the digest of its archive.
 //! What is visible under its digest is whole: everything is made in a folder of its own and renamed.
 
+pub mod archive_reader;
+mod compression;
 pub mod config;
 pub mod digest;
+pub mod import;
 mod index;
+pub mod load;
+mod manifest;
+pub mod pack;
+pub mod remove;
+pub mod save;
 mod staging;
 pub mod store;
 pub(in crate::runtime) mod tree;
+pub mod unpack;
 
 use std::path::PathBuf;
 

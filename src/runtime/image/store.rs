@@ -41,8 +41,21 @@ pub struct Hold {
 pub struct LayerRecord {
     /// Bytes of its files.
     pub size: u64,
-    /// The archive it came from, where packing it again would not give the same bytes.
-    pub blob: Option<LayerBlob>,
+    /// How to have its archive again.
+    pub archive: LayerArchive,
+}
+
+/// Where the archive of a layer comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayerArchive {
+    /// Packing the files again gives the same bytes.
+    Packed {
+        /// How many.
+        length: u64,
+    },
+    /// It is kept, since it was compressed or packed by rules of somebody else.
+    Blob(LayerBlob),
 }
 
 /// A layer's archive among the blobs.
@@ -248,11 +261,11 @@ impl Store {
 
     // Paths and files.
 
-    fn blobs(&self) -> PathBuf {
+    pub(super) fn blobs(&self) -> PathBuf {
         self.root.join("blobs/sha256")
     }
 
-    fn layers(&self) -> PathBuf {
+    pub(super) fn layers(&self) -> PathBuf {
         self.root.join("layers")
     }
 

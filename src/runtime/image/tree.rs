@@ -3,7 +3,7 @@
 //! Paths are resolved by the kernel with the directory as the root (`RESOLVE_IN_ROOT`, openat2(2)): an absolute symbolic link or a
 //! `..` ends inside. Every change is made on a name in an opened parent directory, and follows no last link.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -143,13 +143,6 @@ fn folders_left(directory: &OwnedFd) -> Result<Vec<OsString>, Errno> {
         }
     }
     Ok(folders)
-}
-
-/// The name of an open file for calls that take only paths: itself, whatever its name became.
-pub(in crate::runtime) fn by_number(file: impl AsFd) -> CString {
-    use std::os::fd::AsRawFd;
-    let path = format!("/proc/self/fd/{}", file.as_fd().as_raw_fd());
-    CString::new(path).unwrap_or_default()
 }
 
 #[cfg(test)]
