@@ -14,7 +14,7 @@ const BLOCK: usize = 512;
 #[derive(Debug, thiserror::Error)]
 pub enum ArchiveError {
     /// Its bytes can't be read or decompressed.
-    #[error("the archive cannot be read: {0}")]
+    #[error("the archive cannot be read")]
     Read(#[from] io::Error),
     /// It is no tar archive, or damaged.
     #[error("the archive is damaged at byte {offset}: {reason}")]
@@ -113,7 +113,10 @@ impl<R: Read> ArchiveReader<R> {
             }
             self.check_sum(&block)?;
             let header = tar::Header::from_byte_slice(&block);
-            let size = header.entry_size().map_err(|_| self.damaged("the size is no number"))?;
+            // Links and directories of some writers have no size at all.
+            let blank = header.as_old().size.iter().all(|byte| matches!(byte, 0 | b' '));
+            let size = if blank { Ok(0) } else { header.entry_size() };
+            let size = size.map_err(|_| self.damaged("the size is no number"))?;
             match header.entry_type().as_byte() {
                 b'x' => {
                     let text = self.read_record(size)?;
@@ -136,17 +139,21 @@ impl<R: Read> ArchiveReader<R> {
     }
 
     fn entry(&mut self, header: &tar::Header, size: u64, mut records: Records) -> Result<Entry, ArchiveError> {
+        let old = header.as_old();
         let number = |key: &[u8]| records.pax.get(key).and_then(|text| decimal(text));
         let size = number(b"size").unwrap_or(size);
         let wrong = |reason| ArchiveError::Damaged { offset: self.offset, reason };
-        let id = |key: &[u8], field: io::Result<u64>| {
+        // As Go does, nothing is 0.
+        let blank = |field: &[u8]| field.iter().all(|byte| matches!(byte, 0 | b' '));
+        let id = |key: &[u8], field: &[u8], parsed: io::Result<u64>| {
             number(key)
-                .or(field.ok())
+                .or(if blank(field) { Some(0) } else { parsed.ok() })
                 .and_then(|id| u32::try_from(id).ok())
                 .ok_or_else(|| wrong("an owner is no number that a system can have"))
         };
-        let (uid, gid) = (id(b"uid", header.uid())?, id(b"gid", header.gid())?);
-        let mode = header.mode().map_err(|_| wrong("the mode is no number"))? & 0o7777;
+        let (uid, gid) = (id(b"uid", &old.uid, header.uid())?, id(b"gid", &old.gid, header.gid())?);
+        let mode =
+            if blank(&old.mode) { 0 } else { header.mode().map_err(|_| wrong("the mode is no number"))? & 0o7777 };
         let mtime = match records.pax.get(&b"mtime"[..]) {
             Some(text) => seconds(text).ok_or_else(|| wrong("a time is no number"))?,
             // Negative and absurd times come as base-256; 1970 is as good for them as any.

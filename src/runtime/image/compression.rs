@@ -192,13 +192,14 @@ mod tests {
             assert_eq!((found, read.unwrap()), (kind, text.clone()));
         }
         let Err(error) = decompress(&b"\xfd7zXZ\0rest"[..], Limit::default()) else { panic!("xz is not read") };
-        assert!(error.to_string().contains("xz"), "{error}");
+        let error = std::error::Error::source(&error).unwrap().to_string();
+        assert!(error.contains("xz"), "{error}");
     }
 
     #[test]
     fn a_bomb_is_stopped_and_a_small_dense_file_is_not() {
         let zeros = vec![0; 1 << 20];
-        let limit = Limit { free: 1 << 16, ratio: 200 };
+        let limit = Limit { free: 1 << 16, ratio: 20 };
         for packed in [gzip(&zeros), zstd::encode_all(&zeros[..], 1).unwrap()] {
             let (_, mut reader) = decompress(&packed[..], limit).unwrap();
             let error = io::copy(&mut reader, &mut io::sink()).unwrap_err();

@@ -9,7 +9,7 @@ use crate::runtime::image::digest::{Digest, Digester};
 use crate::runtime::image::pack::pack;
 use crate::runtime::image::staging::Staging;
 use crate::runtime::image::store::{LayerArchive, LayerRecord, Store, failed};
-use crate::runtime::image::tree::open_directory;
+use crate::runtime::image::tree::{empty_folder, open_directory};
 use crate::runtime::image::unpack::{Owner, Whiteouts, unpack};
 use crate::values::image_ref::ImageRef;
 
@@ -20,8 +20,7 @@ impl Store {
         let staging = self.stage()?;
         let subject = || Subject::Image(name.map_or_else(|| "from an archive".to_owned(), ToString::to_string));
         let files = staging.path().join("files");
-        std::fs::create_dir(&files).map_err(failed("import", subject()))?;
-        let root = open_directory(&files).map_err(failed("import", subject()))?;
+        let root = empty_folder(&files).map_err(failed("import", subject()))?;
         // A file system's marks are its own affair: a file may be called `.wh.x`. But it would be lost when the image is saved.
         let (_, input) = compression::decompress(archive, Limit::default()).map_err(failed("import", subject()))?;
         read_ahead(input, |input| unpack(input, &root, "".as_ref(), Whiteouts::Layer, Owner::Archive))

@@ -19,7 +19,7 @@ use crate::runtime::image::manifest::{DockerManifest, INDEX, NAME, OciIndex, Oci
 use crate::runtime::image::pack::{PackError, pack};
 use crate::runtime::image::staging::Staging;
 use crate::runtime::image::store::{LayerArchive, LayerBlob, LayerRecord, Store, failed};
-use crate::runtime::image::tree::open_directory;
+use crate::runtime::image::tree::empty_folder;
 use crate::runtime::image::unpack::{Owner, UnpackError, Whiteouts, unpack};
 use crate::values::image_ref::ImageRef;
 use crate::values::platform::Platform;
@@ -34,7 +34,7 @@ pub enum LoadError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// A layer is no archive, or a bad one.
-    #[error("layer {layer}: {source}")]
+    #[error("layer {layer} cannot be unpacked")]
     Layer {
         /// Its name or digest.
         layer: String,
@@ -70,7 +70,7 @@ pub enum LoadError {
     #[error("it has no image for {0}")]
     Platform(Platform),
     /// A file can't be written or read.
-    #[error("{0}")]
+    #[error("the archive's content cannot be laid aside")]
     Io(#[from] io::Error),
     /// The store.
     #[error(transparent)]
@@ -233,8 +233,7 @@ impl Loader<'_> {
         }
         let path = self.file(name)?;
         let files = self.staging.path().join(format!("files-{}", diff_id.hex()));
-        std::fs::create_dir(&files)?;
-        let root = open_directory(&files).map_err(io::Error::from)?;
+        let root = empty_folder(&files)?;
         let (compression, input) = compression::decompress(File::open(path)?, Limit::default())?;
         let (size, found, length) = read_ahead(input, |input| {
             let mut input = Digester::new(input);

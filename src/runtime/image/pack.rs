@@ -34,7 +34,7 @@ pub enum PackError {
         errno: Errno,
     },
     /// The archive can't be written.
-    #[error("the archive cannot be written: {0}")]
+    #[error("the archive cannot be written")]
     Write(#[from] io::Error),
 }
 

@@ -21,7 +21,7 @@ use crate::values::image_ref::ImageRef;
 #[derive(Debug, thiserror::Error)]
 pub enum SaveError {
     /// The output fails.
-    #[error("the archive cannot be written: {0}")]
+    #[error("the archive cannot be written")]
     Write(#[from] io::Error),
     /// A layer can't be packed.
     #[error(transparent)]

@@ -12,7 +12,7 @@ use std::path::Path;
 use nix::dir::{Dir, Type};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, OpenHow, ResolveFlag, openat, openat2};
-use nix::sys::stat::{FileStat, Mode, SFlag, fstatat};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstatat};
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC).union(OFlag::O_RDONLY);
@@ -20,6 +20,14 @@ const DIRECTORY: OFlag = OFlag::O_DIRECTORY.union(OFlag::O_CLOEXEC).union(OFlag:
 /// Opens a directory by a path of the host.
 pub(in crate::runtime) fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     nix::fcntl::open(path, DIRECTORY, Mode::empty())
+}
+
+/// Makes and opens a directory that everybody may enter, whatever the umask: the root of a layer.
+pub(in crate::runtime) fn empty_folder(path: &Path) -> io::Result<OwnedFd> {
+    std::fs::create_dir(path)?;
+    let folder = open_directory(path)?;
+    fchmod(&folder, Mode::from_bits_truncate(0o755))?;
+    Ok(folder)
 }
 
 /// Opens what `path` leads to, with `root` as the root directory. Links are followed as a process in there would.
