@@ -12,6 +12,8 @@ use std::sync::Arc;
 pub struct SourceFile {
     name: String,
     text: String,
+    /// What led to this file, if another one did: an `include`, an `extends`.
+    because: Option<Note>,
     /// Where each line begins, so that showing the line of one of many diagnostics does not read the whole text again.
     starts: Vec<usize>,
 }
@@ -19,9 +21,14 @@ pub struct SourceFile {
 impl SourceFile {
     /// `name` is what the user would write: relative where it was given so; `-` for standard input.
     pub fn new(name: impl Into<String>, text: impl Into<String>) -> Arc<Self> {
+        Self::read_because(name, text, None)
+    }
+
+    /// A file that another one led to, which every diagnostic in it says.
+    pub fn read_because(name: impl Into<String>, text: impl Into<String>, because: Option<Note>) -> Arc<Self> {
         let text = text.into();
         let starts = std::iter::once(0).chain(text.match_indices('\n').map(|(at, _)| at + 1)).collect();
-        Arc::new(Self { name: name.into(), text, starts })
+        Arc::new(Self { name: name.into(), text, because, starts })
     }
 
     /// What the user calls it.
@@ -32,6 +39,16 @@ impl SourceFile {
     /// The whole text.
     pub fn text(&self) -> &str {
         &self.text
+    }
+
+    /// The place of the bytes from `from` to `to`.
+    pub fn place(self: &Arc<Self>, from: usize, to: usize) -> Location {
+        let line = self.starts.partition_point(|start| *start <= from).max(1);
+        let start = self.starts.get(line - 1).copied().unwrap_or_default();
+        let characters = |from: usize, to: usize| self.text.get(from..to).map_or(0, |text| text.chars().count());
+        let short = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let column = short(characters(start, from) + 1);
+        Location { file: Arc::clone(self), line: short(line), column, width: short(characters(from, to)) }
     }
 
     /// The text of line `number` (from 1), without its end.
@@ -136,6 +153,10 @@ impl Diagnostic {
         }
     }
 
+    fn because(&self) -> Option<&Note> {
+        self.at.as_ref()?.file.because.as_ref()
+    }
+
     /// Adds another place that matters.
     #[must_use]
     pub fn note(mut self, at: Option<&Location>, message: impl Into<String>) -> Self {
@@ -159,7 +180,8 @@ impl fmt::Display for Diagnostic {
         if let Some(help) = &self.help {
             write!(out, "\n  = help: {help}")?;
         }
-        for note in &self.notes {
+        let led = std::iter::successors(self.because(), |note| note.at.as_ref()?.file.because.as_ref());
+        for note in self.notes.iter().chain(led) {
             match &note.at {
                 Some(at) => {
                     write!(out, "\n  = note: {} ({at})", note.message)?;

@@ -1,12 +1,153 @@
-//! Compose files to a [`project::Project`].
+//! Compose files to a [`model::Model`], and that to a [`project::Project`].
+//!
+//! ```text
+//! Source ─ locate ─▶ files, directory, environment
+//!        ─ parse ──▶ documents: trees that know where each value stands
+//! each document: interpolate → reset tags → extends → include → merge over the last → unique
+//!                → schema → long forms → unique
+//! the whole:     defaults → values → paths → names, types, profiles, consistency, selection, env files ─▶ Model
+//! ```
+//!
+//! Each stage gathers all its faults; the first stage that has any ends the load ([`diagnostic::SpecError`]).
 
 mod check;
 mod defaults;
 pub mod diagnostic;
+mod dotenv;
+pub mod environment;
 mod expand;
+mod extends;
 mod finish;
+mod include;
+mod interpolate;
+mod load;
+mod merge;
 pub mod model;
 mod paths;
 pub mod project;
+mod read;
 mod schema;
+pub mod source;
 pub mod tree;
+mod unique;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+
+use diagnostic::{Diagnostic, Severity, SpecError};
+use environment::{Environment, Origin};
+use finish::Frame;
+use interpolate::Unset;
+use load::{Loader, Scope, Stage};
+use model::Model;
+use source::{Located, Source};
+use tree::Node;
+
+/// Which stages are wanted; `Default` is all of them, for the whole project.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// Substitute variables (`config --no-interpolate` does not).
+    pub interpolate: bool,
+    /// Fill in names and implied dependencies (`--no-normalize` does not).
+    pub normalize: bool,
+    /// Make paths absolute (`--no-path-resolution` does not).
+    pub resolve_paths: bool,
+    /// Check names and cycles (`--no-consistency` does not).
+    pub consistency: bool,
+    /// Read the services' env files (`--no-env-resolution` does not).
+    pub env_files: bool,
+    /// Keep networks, volumes, … that no active service uses (`--all-resources`).
+    pub all_resources: bool,
+    /// Only these services (patterns) and what they depend on; empty: all.
+    pub services: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            interpolate: true,
+            normalize: true,
+            resolve_paths: true,
+            consistency: true,
+            env_files: true,
+            all_resources: false,
+            services: Vec::new(),
+        }
+    }
+}
+
+/// What a load gives.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// What the files say.
+    pub model: Model,
+    /// What the user should know of.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// Reads a project. The error has all faults of the stage that failed, after the warnings so far.
+pub fn load(source: &Source, options: &Options) -> Result<Loaded, SpecError> {
+    let mut loader = Loader {
+        options,
+        current_dir: source.current_dir.clone(),
+        home: source.environment.get("HOME").cloned(),
+        found: Vec::new(),
+        unset: Unset::default(),
+        bases: HashMap::new(),
+    };
+    let model = run(source, &mut loader);
+    let mut found = loader.unset.warnings();
+    found.append(&mut loader.found);
+    found.sort_by_key(|one| one.severity == Severity::Error);
+    match model {
+        Ok(Some(model)) => Ok(Loaded { model, warnings: found }),
+        Ok(None) | Err(_) => Err(SpecError(found)),
+    }
+}
+
+fn run(source: &Source, loader: &mut Loader<'_>) -> Stage<Option<Model>> {
+    let mut located = loader.gather(|found| source.locate(found))?;
+    let mut documents = Vec::new();
+    for file in &located.files {
+        documents.extend(loader.documents(file, None)?.into_iter().map(|document| (file.clone(), document)));
+    }
+    let name = name(&documents, &located, loader)?;
+    let name = loader.gather(|_| source.name(&located, name.as_ref()))?;
+    located.environment.overrule("COMPOSE_PROJECT_NAME", name.as_str().to_owned(), Origin::Compose);
+    let options = loader.options;
+    let scope = Scope {
+        base: options.resolve_paths.then(|| located.working_dir.clone()),
+        dir: located.working_dir.clone(),
+        environment: located.environment,
+        included: Vec::new(),
+    };
+    let tree = loader.merged(&scope, documents)?;
+    let frame = Frame {
+        name,
+        working_dir: located.working_dir,
+        files: located.files,
+        environment: scope.environment.values(),
+        profiles: located.profiles,
+        services: options.services.clone(),
+        normalize: options.normalize,
+        consistency: options.consistency,
+        env_files: options.env_files,
+        all_resources: options.all_resources,
+    };
+    let model = finish::finish(tree, frame, &mut loader.found);
+    loader.go_on()?;
+    Ok(model)
+}
+
+/// The last `name:` of the documents, interpolated: it is needed before anything else is.
+fn name(documents: &[(PathBuf, Node)], located: &Located, loader: &mut Loader<'_>) -> Stage<Option<Node>> {
+    let names = documents.iter().filter_map(|(_, document)| document.get("name"));
+    let mut named = names.filter(|name| name.scalar_text().is_some_and(|text| !text.is_empty()));
+    let Some(mut name) = named.next_back().cloned() else { return Ok(None) };
+    if loader.options.interpolate {
+        let environment: &Environment = &located.environment;
+        interpolate::apply(&mut name, environment, &mut loader.unset, &mut loader.found);
+        loader.go_on()?;
+    }
+    Ok(Some(name))
+}

@@ -186,6 +186,17 @@ impl Node {
         if let Value::Sequence(list) = &mut self.value { Some(list) } else { None }
     }
 
+    /// Whether both hold the same, wherever they were written and in whatever order their keys are.
+    pub fn same(&self, other: &Self) -> bool {
+        match (&self.value, &other.value) {
+            (Value::Sequence(a), Value::Sequence(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.same(b)),
+            (Value::Mapping(a), Value::Mapping(b)) => {
+                a.len() == b.len() && a.iter().all(|(key, a)| b.get(key).is_some_and(|b| a.node.same(b)))
+            }
+            (a, b) => a == b,
+        }
+    }
+
     /// Whether it is null.
     pub fn is_null(&self) -> bool {
         matches!(self.value, Value::Null)
@@ -271,9 +282,20 @@ impl Path {
         &self.0
     }
 
+    /// Whether the first step is into `key`.
+    pub fn starts_with_key(&self, key: &str) -> bool {
+        matches!(self.0.first(), Some(Step::Key(first)) if first == key)
+    }
+
     /// Whether the path is one of `services.*.ports.[].target`'s: `*` stands for any one step, `[]` for any item.
     pub fn matches(&self, pattern: &str) -> bool {
-        let mut steps = self.0.iter();
+        self.matches_from(0, pattern)
+    }
+
+    /// Whether what follows the first `skip` steps matches.
+    pub fn matches_from(&self, skip: usize, pattern: &str) -> bool {
+        let Some(steps) = self.0.get(skip..) else { return false };
+        let mut steps = steps.iter();
         let mut words = pattern.split('.').filter(|word| !word.is_empty());
         loop {
             match (words.next(), steps.next()) {

@@ -1,0 +1,218 @@
+//! `extends`: a service over another one, of the same file or of another.
+//!
+//! The base is resolved first (it may extend in turn); nothing is left out of it. Paths in a base of another file are
+//! relative to that file's directory. Chains that lead back are a fault that names each step.
+
+use std::collections::HashMap;
+use std::path::{Path as FilePath, PathBuf};
+use std::rc::Rc;
+
+use super::diagnostic::{Diagnostic, Location, Note};
+use super::load::{Loader, Scope, Stage, Stopped};
+use super::merge::{self, Resets};
+use super::source::{clean, shown};
+use super::tree::{Mapping, Node, Value};
+
+/// A service that extends one that extends … more often than this is refused.
+const CHAIN: usize = 200;
+
+/// A file that services of other files extend.
+#[derive(Debug)]
+pub(in crate::spec) struct Base {
+    services: Mapping,
+    resets: Resets,
+}
+
+/// The files read so far for the sake of their services.
+pub(in crate::spec) type Bases = HashMap<(PathBuf, PathBuf), Rc<Base>>;
+
+/// Replaces every service of a document that extends another by the merged one. All faults go to the loader.
+pub(in crate::spec) fn apply(
+    loader: &mut Loader<'_>,
+    scope: &Scope,
+    document: &mut Node,
+    resets: &Resets,
+    file: &FilePath,
+) -> Stage<()> {
+    let Some(services) = document.as_mapping_mut().and_then(|map| map.get_mut("services")) else { return Ok(()) };
+    let Some(map) = services.as_mapping() else {
+        if !services.is_null() {
+            loader.found.push(Diagnostic::error(&services.at, "services: must be a mapping"));
+        }
+        return loader.go_on();
+    };
+    if !map.iter().any(|(_, entry)| entry.node.get("extends").is_some()) {
+        return Ok(());
+    }
+    let here = Rc::new(Base { services: map.clone(), resets: resets.clone() });
+    let names: Vec<String> = map.keys().map(str::to_owned).collect();
+    let mut chain = Chain { loader, scope, trail: Vec::new(), done: HashMap::new() };
+    let mut merged = Vec::new();
+    for name in names {
+        if let Ok(Some(node)) = chain.resolve(&here, file, &name) {
+            merged.push((name, node));
+        }
+    }
+    if let Some(map) = services.as_mapping_mut() {
+        for (name, node) in merged {
+            if let Some(service) = map.get_mut(&name) {
+                *service = node;
+            }
+        }
+    }
+    loader.go_on()
+}
+
+struct Chain<'l, 'a> {
+    loader: &'l mut Loader<'a>,
+    scope: &'l Scope,
+    /// From the service asked for to the one being resolved.
+    trail: Vec<(PathBuf, String, Location)>,
+    /// Services resolved, or found faulty.
+    done: HashMap<(PathBuf, String), Option<Node>>,
+}
+
+/// What `extends` says.
+struct Reference {
+    service: String,
+    file: Option<String>,
+    at: Location,
+}
+
+impl Chain<'_, '_> {
+    /// The service with all that it extends; `None` if it is null.
+    fn resolve(&mut self, base: &Rc<Base>, file: &FilePath, name: &str) -> Stage<Option<Node>> {
+        let id = (file.to_path_buf(), name.to_owned());
+        if let Some(done) = self.done.get(&id) {
+            return done.clone().map(Some).ok_or(Stopped);
+        }
+        let Some(entry) = base.services.entry(name) else { return Ok(None) };
+        let service = match &entry.node.value {
+            Value::Null => return Ok(None),
+            Value::Mapping(_) => entry.node.clone(),
+            _ => return self.fault(Diagnostic::error(&entry.node.at, format!("services.{name} must be a mapping"))),
+        };
+        if service.get("extends").is_none() {
+            return Ok(Some(service));
+        }
+        if let Some(begin) = self.trail.iter().position(|(path, service, _)| (path, service) == (&id.0, &id.1)) {
+            return self.cycle(begin);
+        }
+        self.trail.push((id.0.clone(), id.1.clone(), entry.key_at.clone()));
+        let merged = if self.trail.len() > CHAIN {
+            self.fault(Diagnostic::error(&entry.key_at, format!("{name} extends through more than {CHAIN} services")))
+        } else {
+            self.merged(base, file, name, service)
+        };
+        self.trail.pop();
+        self.done.insert(id, merged.as_ref().ok().cloned());
+        merged.map(Some)
+    }
+
+    fn merged(&mut self, here: &Rc<Base>, file: &FilePath, name: &str, mut service: Node) -> Stage<Node> {
+        let extends = service.as_mapping_mut().and_then(|map| map.remove("extends"));
+        let Some(reference) = extends.map(|entry| self.reference(&entry.node, name)) else { return Ok(service) };
+        let Some(reference) = reference? else { return Ok(service) };
+        let (base, file) = match &reference.file {
+            None => (Rc::clone(here), file.to_path_buf()),
+            Some(path) => {
+                let path = clean(&self.scope.dir.join(path));
+                (self.file(&path, name, &reference)?, path)
+            }
+        };
+        if !base.services.contains(&reference.service) {
+            let place = shown(&file, &self.loader.current_dir);
+            let message =
+                format!("cannot extend service {name:?}: service {:?} not found in {place}", reference.service);
+            return self.fault(
+                Diagnostic::error(&reference.at, message).did_you_mean(&reference.service, base.services.keys()),
+            );
+        }
+        let Some(mut below) = self.resolve(&base, &file, &reference.service)? else { return Ok(service) };
+        base.resets.apply_to_service(name, &mut below);
+        here.resets.apply_to_service(name, &mut below);
+        merge::service(&mut below, service, name, &mut self.loader.found);
+        Ok(below)
+    }
+
+    fn reference(&mut self, extends: &Node, name: &str) -> Stage<Option<Reference>> {
+        let text = |node: &Node| node.as_str().map(str::to_owned);
+        match &extends.value {
+            Value::Null => Ok(None),
+            Value::String(service) => {
+                Ok(Some(Reference { service: service.clone(), file: None, at: extends.at.clone() }))
+            }
+            Value::Mapping(map) => {
+                let Some(service) = map.get("service").and_then(text) else {
+                    return self.fault(Diagnostic::error(&extends.at, format!("extends.{name}.service is required")));
+                };
+                let at = map.get("service").map_or(&extends.at, |node| &node.at).clone();
+                let file = match map.get("file") {
+                    None => None,
+                    Some(node) if node.is_null() => None,
+                    Some(node) => match text(node) {
+                        Some(file) => Some(file),
+                        None => {
+                            let message = format!("services.{name}.extends.file must be a string");
+                            return self.fault(Diagnostic::error(&node.at, message));
+                        }
+                    },
+                };
+                Ok(Some(Reference { service, file, at }))
+            }
+            _ => {
+                let message = format!("services.{name}.extends must be a string or a mapping");
+                self.fault(Diagnostic::error(&extends.at, message))
+            }
+        }
+    }
+
+    fn file(&mut self, path: &FilePath, name: &str, reference: &Reference) -> Stage<Rc<Base>> {
+        let dir = path.parent().unwrap_or(path);
+        let relative_to = self.scope.base_of(dir);
+        let key = (path.to_path_buf(), relative_to.clone());
+        if let Some(base) = self.loader.bases.get(&key) {
+            return Ok(Rc::clone(base));
+        }
+        let because = Note { message: format!("extended by service {name}"), at: Some(reference.at.clone()) };
+        let (mut model, resets) = self.loader.base_file(self.scope, path, because)?;
+        super::paths::resolve(&mut model, &relative_to, self.loader.home.as_deref());
+        let place = shown(path, &self.loader.current_dir);
+        let services = model.as_mapping_mut().and_then(|map| map.remove("services")).map(|entry| entry.node.value);
+        let services = match services {
+            Some(Value::Mapping(services)) => services,
+            Some(_) => {
+                let message = format!("cannot extend service {name:?} in {place}: services must be a mapping");
+                return self.fault(Diagnostic::error(&reference.at, message));
+            }
+            None => {
+                let message = format!("cannot extend service {name:?} in {place}: no services section");
+                return self.fault(Diagnostic::error(&reference.at, message));
+            }
+        };
+        let base = Rc::new(Base { services, resets });
+        self.loader.bases.insert(key, Rc::clone(&base));
+        Ok(base)
+    }
+
+    fn cycle<T>(&mut self, begin: usize) -> Stage<T> {
+        let steps = &self.trail[begin..];
+        let name = |(path, service, _): &(PathBuf, String, Location)| {
+            format!("{service} in {}", shown(path, &self.loader.current_dir))
+        };
+        let Some(first) = steps.first() else { return Err(Stopped) };
+        let mut message = format!("Circular reference:\n  {}", name(first));
+        for step in steps.iter().skip(1).chain([first]) {
+            message += &format!("\n  extends {}", name(step));
+        }
+        self.fault(Diagnostic::error(&first.2, message))
+    }
+
+    fn fault<T>(&mut self, fault: Diagnostic) -> Stage<T> {
+        // A base that several services extend is faulty once.
+        if !self.loader.found.contains(&fault) {
+            self.loader.found.push(fault);
+        }
+        Err(Stopped)
+    }
+}

@@ -1,0 +1,186 @@
+//! `include`: whole projects taken into this one, each resolved against its own directory and environment first.
+//!
+//! What an included project defines must not be defined here too, unless just so (Compose v2). To change it, give `include`
+//! a second file in `path`, which is merged over the first.
+
+use std::path::{Path as FilePath, PathBuf};
+
+use super::diagnostic::{Diagnostic, Location, Note};
+use super::environment::Environment;
+use super::load::{Loader, Scope, Stage, Stopped};
+use super::source::{self, clean, shown};
+use super::tree::{Mapping, Node, Value};
+
+/// What is taken over.
+const SECTIONS: [&str; 6] = ["services", "volumes", "networks", "secrets", "configs", "models"];
+
+/// One entry of `include`.
+struct Request {
+    at: Location,
+    paths: Vec<String>,
+    project_directory: Option<String>,
+    env_files: Vec<String>,
+}
+
+/// Takes `include` out of the document and what it names into it.
+pub(in crate::spec) fn apply(loader: &mut Loader<'_>, scope: &Scope, document: &mut Node) -> Stage<()> {
+    let Some(include) = document.as_mapping_mut().and_then(|map| map.remove("include")) else { return Ok(()) };
+    let requests = requests(&include.node, &mut loader.found);
+    loader.go_on()?;
+    for request in requests {
+        let imported = project(loader, scope, &request)?;
+        take_over(document, imported, &request, &mut loader.found);
+        loader.go_on()?;
+    }
+    Ok(())
+}
+
+fn requests(include: &Node, found: &mut Vec<Diagnostic>) -> Vec<Request> {
+    let items = match &include.value {
+        Value::Null => return Vec::new(),
+        Value::Sequence(items) => items,
+        _ => {
+            found.push(Diagnostic::error(&include.at, "`include` must be a list"));
+            return Vec::new();
+        }
+    };
+    items.iter().filter_map(|item| request(item, found)).collect()
+}
+
+fn request(item: &Node, found: &mut Vec<Diagnostic>) -> Option<Request> {
+    let mut request =
+        Request { at: item.at.clone(), paths: Vec::new(), project_directory: None, env_files: Vec::new() };
+    let map = match &item.value {
+        Value::String(path) => {
+            request.paths.push(path.clone());
+            return Some(request);
+        }
+        Value::Mapping(map) => map,
+        _ => {
+            found.push(Diagnostic::error(&item.at, "an entry of `include` is a path, or a mapping with `path`"));
+            return None;
+        }
+    };
+    let faults = found.len();
+    for (key, entry) in map.iter() {
+        let list = texts(&entry.node);
+        match (key, list) {
+            ("path", Some(list)) => request.paths = list,
+            ("env_file", Some(list)) => request.env_files = list,
+            ("project_directory", _) if entry.node.is_null() => {}
+            ("project_directory", Some(_)) if entry.node.as_str().is_some() => {
+                request.project_directory = entry.node.as_str().filter(|dir| !dir.is_empty()).map(str::to_owned);
+            }
+            ("project_directory", _) => {
+                found.push(Diagnostic::error(&entry.node.at, "include.project_directory must be a string"));
+            }
+            ("path" | "env_file", None) => {
+                let message = format!("include.{key} must be a string or a list of strings");
+                found.push(Diagnostic::error(&entry.node.at, message));
+            }
+            (key, _) => found.push(
+                Diagnostic::error(&entry.key_at, format!("include: unknown key `{key}`"))
+                    .did_you_mean(key, ["path", "env_file", "project_directory"]),
+            ),
+        }
+    }
+    (found.len() == faults).then_some(request)
+}
+
+fn texts(node: &Node) -> Option<Vec<String>> {
+    match &node.value {
+        Value::Null => Some(Vec::new()),
+        Value::String(text) => Some(vec![text.clone()]),
+        Value::Sequence(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+        _ => None,
+    }
+}
+
+/// Loads an included project, up to resolved paths and bare environment keys.
+fn project(loader: &mut Loader<'_>, scope: &Scope, request: &Request) -> Stage<Node> {
+    let files: Vec<PathBuf> = request.paths.iter().map(|path| clean(&scope.dir.join(path))).collect();
+    let Some(main) = files.first() else {
+        loader.found.push(Diagnostic::error(&request.at, "include: `path` is missing"));
+        return Err(Stopped);
+    };
+    if let Some(begin) = scope.included.iter().position(|file| file == main) {
+        let steps: Vec<String> =
+            scope.included[begin..].iter().chain([main]).map(|file| shown(file, &loader.current_dir)).collect();
+        let message = format!("include cycle detected:\n{}", steps.join("\n include "));
+        loader.found.push(Diagnostic::error(&request.at, message));
+        return Err(Stopped);
+    }
+    let dir = match &request.project_directory {
+        Some(dir) => clean(&scope.dir.join(dir)),
+        None => main.parent().unwrap_or(main).to_path_buf(),
+    };
+    let mut environment = scope.environment.clone();
+    let env_files = env_files(scope, request, &dir);
+    for file in &env_files {
+        if !file.exists() {
+            let message = format!("stat {}: no such file or directory", file.display());
+            loader.found.push(Diagnostic::error(&request.at, message));
+            return Err(Stopped);
+        }
+    }
+    let current_dir = loader.current_dir.clone();
+    loader.gather(|found| source::fall_back_to_files(&mut environment, &env_files, &current_dir, found))?;
+    let inner = Scope { base: Some(scope.base_of(&dir)), dir, environment, included: scope.included.clone() };
+    let because = Note { message: "included here".to_owned(), at: Some(request.at.clone()) };
+    let mut model = loader.model(&inner, &files, Some(&because))?;
+    inherit(&mut model, &inner.environment);
+    Ok(model)
+}
+
+/// `environment: [NAME]` means the included project's `NAME`, which is not known further out. Only the list form:
+/// `NAME:` without a value waits for the whole project's environment (Compose v2).
+fn inherit(model: &mut Node, environment: &Environment) {
+    let Some(services) = model.as_mapping_mut().and_then(|map| map.get_mut("services")) else { return };
+    let Some(services) = services.as_mapping_mut() else { return };
+    for (_, service) in services.iter_mut() {
+        let listed = service.node.as_mapping_mut().and_then(|map| map.get_mut("environment"));
+        for item in listed.and_then(Node::as_sequence_mut).into_iter().flatten() {
+            if let Some((name, value)) = item.as_str().and_then(|name| Some((name, environment.get(name)?))) {
+                item.value = Value::String(format!("{name}={value}"));
+            }
+        }
+    }
+}
+
+/// Those named; else `.env` of the included project, if there is one. `/dev/null` is none.
+fn env_files(scope: &Scope, request: &Request, dir: &FilePath) -> Vec<PathBuf> {
+    if request.env_files.is_empty() {
+        let file = dir.join(".env");
+        return if file.is_file() { vec![file] } else { Vec::new() };
+    }
+    request.env_files.iter().map(|file| clean(&scope.dir.join(file))).collect()
+}
+
+fn take_over(document: &mut Node, imported: Node, request: &Request, found: &mut Vec<Diagnostic>) {
+    let (Some(document), Value::Mapping(imported)) = (document.as_mapping_mut(), imported.value) else { return };
+    for (section, entry) in imported {
+        let Value::Mapping(things) = entry.node.value else { continue };
+        if !SECTIONS.contains(&section.as_str()) {
+            continue;
+        }
+        if document.get(&section).is_none_or(Node::is_null) {
+            let empty = Node::new(&entry.node.at, Value::Mapping(Mapping::default()));
+            document.insert(section.clone(), entry.key_at, empty);
+        }
+        // Anything but a map is left for the schema to complain of.
+        let Some(own) = document.get_mut(&section).and_then(Node::as_mapping_mut) else { continue };
+        for (name, thing) in things {
+            match own.entry(&name) {
+                Some(old) if old.node.same(&thing.node) => {}
+                Some(old) => found.push(
+                    Diagnostic::error(&old.key_at, format!("{section}.{name} conflicts with imported resource"))
+                        .note(Some(&thing.key_at), "imported from here")
+                        .note(Some(&request.at), "by this include"),
+                ),
+                None => {
+                    own.insert(name, thing.key_at, thing.node);
+                }
+            }
+        }
+    }
+}
