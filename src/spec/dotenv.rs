@@ -4,7 +4,7 @@
 //! environment; unquoted values end at ` #`; `'…'` is literal; `"…"` knows backslash escapes; both may run over lines.
 //! Unquoted and double-quoted values are interpolated. [`Format::Raw`] is the plainer format of `docker run --env-file`.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::diagnostic::{Diagnostic, Location, SourceFile};
@@ -30,17 +30,22 @@ pub(in crate::spec) struct Assignment {
     pub at: Location,
 }
 
-/// Reads `file`; a later assignment of the same name wins, and it is for the caller to say so. `lookup` is the environment
-/// to inherit and interpolate from; names assigned further up come after it. Warnings go to `found`.
+/// Reads `file`; its assignments are given back in order and put into `known` (the later wins). `lookup` is the environment
+/// to inherit and interpolate from; after it comes `known`, which holds what earlier files assigned. Warnings go to `found`.
 pub(in crate::spec) fn parse(
     file: &Arc<SourceFile>,
     format: Format,
     lookup: &dyn Fn(&str) -> Option<String>,
+    known: &mut BTreeMap<String, String>,
     found: &mut Vec<Diagnostic>,
 ) -> Result<Vec<Assignment>, Diagnostic> {
     match format {
-        Format::Compose => Parser { file, text: file.text(), at: 0, lookup, known: HashMap::new(), found }.run(),
-        Format::Raw => raw(file, lookup),
+        Format::Compose => Parser { file, text: file.text(), at: 0, lookup, known, found }.run(),
+        Format::Raw => {
+            let assignments = raw(file, lookup)?;
+            known.extend(assignments.iter().map(|one| (one.name.clone(), one.value.clone())));
+            Ok(assignments)
+        }
     }
 }
 
@@ -49,7 +54,7 @@ struct Parser<'a> {
     text: &'a str,
     at: usize,
     lookup: &'a dyn Fn(&str) -> Option<String>,
-    known: HashMap<String, String>,
+    known: &'a mut BTreeMap<String, String>,
     found: &'a mut Vec<Diagnostic>,
 }
 
@@ -162,7 +167,7 @@ impl Parser<'_> {
     }
 
     fn interpolate(&mut self, value: &str, begin: usize) -> Result<String, Diagnostic> {
-        let (lookup, known) = (self.lookup, &self.known);
+        let (lookup, known) = (self.lookup, &*self.known);
         let mut unset = Vec::new();
         let result =
             template::substitute(value, &|name| lookup(name).or_else(|| known.get(name).cloned()), &mut |name, _| {
@@ -256,7 +261,7 @@ mod tests {
 
     fn read_as(format: Format, text: &str) -> Result<Vec<(String, String)>, String> {
         let lookup = |name: &str| (name == "HOME").then(|| "/root".to_owned());
-        let read = parse(&SourceFile::new(".env", text), format, &lookup, &mut Vec::new());
+        let read = parse(&SourceFile::new(".env", text), format, &lookup, &mut BTreeMap::new(), &mut Vec::new());
         read.map(|all| all.into_iter().map(|one| (one.name, one.value)).collect()).map_err(|fault| fault.to_string())
     }
 

@@ -187,7 +187,7 @@ pub(in crate::spec) fn fall_back_to_files(
     current_dir: &Path,
     found: &mut Vec<Diagnostic>,
 ) -> Result<(), SpecError> {
-    let mut read_so_far: BTreeMap<String, String> = BTreeMap::new();
+    let mut assigned = BTreeMap::new();
     let mut assignments = Vec::new();
     for file in files {
         if file.is_dir() {
@@ -197,10 +197,8 @@ pub(in crate::spec) fn fall_back_to_files(
             return Err(Diagnostic::error_nowhere(format!("couldn't find env file: {}", file.display())).into());
         }
         let text = read::file(file, &shown(file, current_dir), None)?;
-        let lookup = |name: &str| environment.get(name).map(str::to_owned).or_else(|| read_so_far.get(name).cloned());
-        let read = dotenv::parse(&text, Format::Compose, &lookup, found)?;
-        read_so_far.extend(read.iter().map(|one| (one.name.clone(), one.value.clone())));
-        assignments.extend(read);
+        let lookup = |name: &str| environment.get(name).map(str::to_owned);
+        assignments.extend(dotenv::parse(&text, Format::Compose, &lookup, &mut assigned, found)?);
     }
     for one in assignments.into_iter().rev() {
         environment.fall_back(&one.name, one.value, Origin::File(one.at));
@@ -325,12 +323,12 @@ mod tests {
     }
 
     #[test]
-    fn the_process_wins_over_files_and_a_later_file_over_an_earlier_except_within_values() {
+    fn the_process_wins_over_files_and_a_later_file_over_an_earlier() {
         let (_dir, mut source) = at(&[("compose.yaml", ""), ("a", "X=a\nY=a\nZ=a"), ("b", "X=b\nY=b\nZ=${Y}")]);
         source.env_files = vec!["a".into(), "b".into()];
         source.environment.insert("X".into(), "process".into());
         let environment = source.locate(&mut Vec::new()).unwrap().environment;
-        assert_eq!(["X", "Y", "Z"].map(|name| environment.get(name).unwrap()), ["process", "b", "a"]);
+        assert_eq!(["X", "Y", "Z"].map(|name| environment.get(name).unwrap()), ["process", "b", "b"]);
         assert_eq!(environment.candidates("X").len(), 3);
     }
 
