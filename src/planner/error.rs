@@ -1,7 +1,7 @@
 //! Why there is no plan. Every one of them is for the user, before anything has been done; texts are Docker Compose's.
 
 use crate::values::image_ref::ImageRef;
-use crate::values::names::{ContainerName, NetworkName, ServiceName, VolumeName};
+use crate::values::names::{ContainerName, InvalidName, NetworkName, ServiceName, VolumeName};
 
 /// Why a request cannot be planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,9 +37,9 @@ pub enum PlanError {
         /// The name.
         name: ContainerName,
     },
-    /// The names of project and service do not make a container's name.
+    /// The project's names do not make a name for the engine.
     #[error("{0}")]
-    ContainerName(crate::values::names::InvalidName),
+    Name(InvalidName),
     /// An external network does not exist.
     #[error("network {0} declared as external, but could not be found")]
     ExternalNetwork(NetworkName),
@@ -75,6 +75,16 @@ pub enum PlanError {
         service: ServiceName,
         /// What it lacks.
         dependency: ServiceName,
+    },
+    /// A config or secret would have to be written into a container that can't be written to.
+    #[error("cannot create {kind} {object:?} in read-only service {service}: `file` is the sole supported option")]
+    FileInReadOnly {
+        /// `config` or `secret`.
+        kind: &'static str,
+        /// Its name.
+        object: String,
+        /// Which service.
+        service: ServiceName,
     },
     /// A service has an attribute that can't be given to a container.
     #[error("service {service}: {reason}")]

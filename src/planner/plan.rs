@@ -230,6 +230,8 @@ pub enum Cause {
     Surplus,
     /// It shares something with a container of that service, which is made anew; or asked to be restarted with it.
     DependencyRecreated(ServiceName),
+    /// It asked to be restarted with that service.
+    DependencyRestarted(ServiceName),
     /// It is connected to that network, which is made anew.
     NetworkRecreated(NetworkName),
     /// It mounts that volume, which is made anew.
@@ -427,6 +429,7 @@ impl fmt::Display for Cause {
             Cause::Orphan => out.write_str("orphan"),
             Cause::Surplus => out.write_str("surplus"),
             Cause::DependencyRecreated(service) => write!(out, "{service} is recreated"),
+            Cause::DependencyRestarted(service) => write!(out, "{service} is restarted"),
             Cause::NetworkRecreated(name) => write!(out, "network {name} is recreated"),
             Cause::VolumeRecreated(name) => write!(out, "volume {name} is recreated"),
             Cause::NotConnected(name) => write!(out, "not connected to network {name}"),

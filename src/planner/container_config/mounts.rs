@@ -1,0 +1,90 @@
+//! A service's mounts as the engine takes them, those of `volumes_from` and of files of the host among them.
+
+use crate::engine::{ContainerConfig, Mount, MountSource};
+use crate::planner::container_config::{Siblings, files};
+use crate::planner::error::PlanError;
+use crate::spec::project::{FileOrigin, MountsOf, Project, Recursive, Service};
+use crate::spec::project::{Mount as Wanted, MountSource as Source};
+
+/// What the service itself declares.
+pub(super) fn own(project: &Project, service: &Service) -> Result<Vec<Mount>, PlanError> {
+    let mut mounts = Vec::with_capacity(service.mounts.len());
+    for wanted in &service.mounts {
+        mounts.push(mount(project, service, wanted)?);
+    }
+    for file in files::given(project, service) {
+        if let FileOrigin::File(source) = &file.object.origin {
+            mounts.push(Mount {
+                target: file.target.to_owned(),
+                source: MountSource::Bind { source: source.clone(), create: false, propagation: None, recursive: true },
+                read_only: true,
+            });
+        }
+    }
+    Ok(mounts)
+}
+
+/// Adds the mounts of other services' first containers (`volumes_from`), where no mount of its own has the place.
+pub(super) fn share(
+    config: &mut ContainerConfig,
+    project: &Project,
+    service: &Service,
+    siblings: &dyn Siblings,
+) -> Result<(), PlanError> {
+    for from in &service.volumes_from {
+        let donor = match &from.source {
+            MountsOf::Service(donor) => donor,
+            MountsOf::Container(name) => {
+                return Err(PlanError::Invalid {
+                    service: service.name.clone(),
+                    reason: format!("volumes_from of a container of no service ({name}) is not supported"),
+                });
+            }
+        };
+        siblings.donor("volume", donor)?;
+        let Some(donor_service) = project.services.get(donor) else { continue };
+        let shared = donor_service
+            .mounts
+            .iter()
+            .filter(|mount| matches!(mount.source, Source::Bind { .. } | Source::Volume { .. }));
+        let mut mounts = Vec::new();
+        for wanted in shared {
+            mounts.push(mount(project, donor_service, wanted)?);
+        }
+        for (target, name) in siblings.anonymous_volumes(donor) {
+            let source = MountSource::Volume { name, no_copy: true, subpath: None };
+            mounts.push(Mount { target, source, read_only: false });
+        }
+        for mut mount in mounts {
+            mount.read_only |= from.read_only;
+            if !config.mounts.iter().any(|other| other.target == mount.target) {
+                config.mounts.push(mount);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn mount(project: &Project, service: &Service, wanted: &Wanted) -> Result<Mount, PlanError> {
+    let source = match &wanted.source {
+        Source::Bind { source, create, propagation, recursive } => MountSource::Bind {
+            source: source.clone(),
+            create: *create,
+            propagation: propagation.clone(),
+            recursive: *recursive != Some(Recursive::Disabled),
+        },
+        Source::Volume { key, no_copy, subpath } => {
+            let volume = project.volumes.get(key).ok_or_else(|| PlanError::Invalid {
+                service: service.name.clone(),
+                reason: format!("refers to undefined volume {key}"),
+            })?;
+            MountSource::Volume { name: volume.name.clone(), no_copy: *no_copy, subpath: subpath.clone() }
+        }
+        Source::Anonymous { .. } => MountSource::Anonymous,
+        Source::Tmpfs { size, mode, options } => {
+            MountSource::Tmpfs { size: *size, mode: *mode, options: options.clone() }
+        }
+        Source::Image { image, subpath } => MountSource::Image { image: image.clone(), subpath: subpath.clone() },
+    };
+    Ok(Mount { target: wanted.target.clone(), source, read_only: wanted.read_only })
+}

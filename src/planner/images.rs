@@ -1,0 +1,174 @@
+//! Images: which have to be made before containers can be compared with them (behaviours §2).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::engine::{BuildConfig, DockerfileSource, Observed};
+use crate::planner::converge;
+use crate::planner::error::PlanError;
+use crate::planner::graph::ServiceGraph;
+use crate::planner::labels;
+use crate::planner::plan::{Action, Cause, Plan, StepId};
+use crate::planner::request::{BuildPolicy, Dependencies, Operation, Request};
+use crate::spec::project::{Build, BuildContext, Dockerfile, MountSource, Project, PullPolicy, Service};
+use crate::values::image_ref::ImageRef;
+use crate::values::names::ServiceName;
+
+/// Every image that a project's services run on or mount: what to ask an engine for.
+pub fn named(project: &Project) -> Vec<ImageRef> {
+    let mut found = BTreeSet::new();
+    for service in project.services.values() {
+        found.insert(service.image.clone());
+        for mount in &service.mounts {
+            if let MountSource::Image { image, .. } = &mount.source {
+                found.insert(image.clone());
+            }
+        }
+    }
+    found.into_iter().collect()
+}
+
+/// Which images have to be made before [`super::plan`] can compare containers with them: the first half of `up`, `run` and
+/// `build`. Where this is not empty, carry it out, observe again, and plan.
+pub fn plan(project: &Project, observed: &Observed, request: &Request) -> Result<Plan, PlanError> {
+    let graph = converge::graph(project)?;
+    if let Some(unknown) = request.services.iter().find(|name| !graph.contains(name)) {
+        return Err(PlanError::NoSuchService(unknown.clone()));
+    }
+    let named: BTreeSet<ServiceName> = match request.services.as_slice() {
+        [] => project.services.keys().cloned().collect(),
+        services => services.iter().cloned().collect(),
+    };
+    let none = BTreeMap::new();
+    let (policy, dependencies, args, no_cache) = match &request.operation {
+        Operation::Up(up) => (up.build, up.dependencies, &none, false),
+        Operation::Run(run) => (run.build, run.dependencies, &none, false),
+        Operation::Build(build) => (BuildPolicy::Always, build.dependencies, &build.args, build.no_cache),
+        _ => return Ok(Plan::default()),
+    };
+    let mut scope = match dependencies {
+        Dependencies::Include => graph.with_dependencies(&named),
+        Dependencies::Exclude => named,
+    };
+    include_contexts(project, &mut scope);
+    let mut builds = Builds { project, args, no_cache, steps: BTreeMap::new(), plan: Plan::default() };
+    for name in order(project, &graph, &scope) {
+        let Some(service) = project.services.get(&name) else { continue };
+        let Some(build) = &service.build else { continue };
+        let missing = !observed.images.contains_key(&service.image);
+        let cause = match (policy, service.pull_policy) {
+            (BuildPolicy::Never, _) => continue,
+            (BuildPolicy::Always, _) | (_, PullPolicy::Build) => Cause::Asked,
+            (BuildPolicy::Missing, PullPolicy::Never) => continue,
+            (BuildPolicy::Missing, _) if missing => Cause::Missing,
+            (BuildPolicy::Missing, _) => continue,
+        };
+        builds.add(service, build, cause)?;
+    }
+    Ok(builds.plan)
+}
+
+/// Services whose images others are built from (`additional_contexts: service:…`) are built too.
+fn include_contexts(project: &Project, scope: &mut BTreeSet<ServiceName>) {
+    let mut queue: Vec<_> = scope.iter().cloned().collect();
+    while let Some(name) = queue.pop() {
+        for other in contexts(project, &name) {
+            if scope.insert(other.clone()) {
+                queue.push(other.clone());
+            }
+        }
+    }
+}
+
+fn contexts<'a>(project: &'a Project, service: &ServiceName) -> impl Iterator<Item = &'a ServiceName> {
+    let build = project.services.get(service).and_then(|service| service.build.as_ref());
+    build.into_iter().flat_map(|build| build.additional_contexts.values()).filter_map(|context| match context {
+        BuildContext::Service(name) => Some(name),
+        BuildContext::Directory(_) | BuildContext::Remote(_) => None,
+    })
+}
+
+/// Services whose images others are built from come first.
+fn order(project: &Project, graph: &ServiceGraph, scope: &BTreeSet<ServiceName>) -> Vec<ServiceName> {
+    fn visit(project: &Project, name: &ServiceName, seen: &mut BTreeSet<ServiceName>, found: &mut Vec<ServiceName>) {
+        if seen.insert(name.clone()) {
+            for other in contexts(project, name) {
+                visit(project, other, seen, found);
+            }
+            found.push(name.clone());
+        }
+    }
+    let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
+    for name in graph.order().iter().filter(|name| scope.contains(*name)) {
+        visit(project, name, &mut seen, &mut found);
+    }
+    found
+}
+
+struct Builds<'a> {
+    project: &'a Project,
+    args: &'a BTreeMap<String, String>,
+    no_cache: bool,
+    /// The build of each image; an image is built once even if several services build it.
+    steps: BTreeMap<ImageRef, StepId>,
+    plan: Plan,
+}
+
+impl Builds<'_> {
+    fn add(&mut self, service: &Service, build: &Build, cause: Cause) -> Result<(), PlanError> {
+        if self.steps.contains_key(&service.image) {
+            return Ok(());
+        }
+        let after = contexts(self.project, &service.name)
+            .filter_map(|other| self.steps.get(&self.project.services.get(other)?.image))
+            .copied()
+            .collect();
+        let config = Box::new(self.config(service, build)?);
+        let step = self.plan.push(Action::Build { image: service.image.to_string(), config }, cause, after);
+        self.steps.insert(service.image.clone(), step);
+        Ok(())
+    }
+
+    fn config(&self, service: &Service, build: &Build) -> Result<BuildConfig, PlanError> {
+        let invalid = |reason: String| PlanError::Invalid { service: service.name.clone(), reason };
+        let BuildContext::Directory(context) = &build.context else {
+            return Err(invalid("a build context that is not a directory is not supported yet".to_owned()));
+        };
+        if !build.additional_contexts.is_empty() {
+            return Err(invalid("build.additional_contexts is not supported yet".to_owned()));
+        }
+        let mut tags = vec![service.image.clone()];
+        for tag in &build.tags {
+            let tag =
+                tag.parse().map_err(|error: crate::values::image_ref::InvalidImageRef| invalid(error.to_string()))?;
+            if !tags.contains(&tag) {
+                tags.push(tag);
+            }
+        }
+        let mut args = build.args.clone();
+        args.extend(self.args.clone());
+        let mut labels = build.labels.clone();
+        for (key, value) in [
+            (labels::PROJECT, self.project.name.as_str()),
+            (labels::SERVICE, service.name.as_str()),
+            (labels::VERSION, env!("CARGO_PKG_VERSION")),
+        ] {
+            labels.insert(key.to_owned(), value.to_owned());
+        }
+        Ok(BuildConfig {
+            context: context.clone(),
+            dockerfile: match &build.dockerfile {
+                Dockerfile::Path(path) => DockerfileSource::Path(path.clone()),
+                Dockerfile::Inline(text) => DockerfileSource::Inline(text.clone()),
+            },
+            args,
+            target: build.target.clone(),
+            tags,
+            labels,
+            no_cache: build.no_cache || self.no_cache,
+            network: build.network.clone(),
+            extra_hosts: build.extra_hosts.clone(),
+            shm_size: build.shm_size,
+            ulimits: build.ulimits.clone(),
+        })
+    }
+}
