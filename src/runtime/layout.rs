@@ -4,7 +4,7 @@
 //! DATA (/var/lib/xcompose, $XCOMPOSE_DATA)         lasts
 //!   images/{blobs/sha256/HEX, layers/HEX, names.json, lock}
 //!   volumes/NAME/{volume.json, _data}
-//!   networks/ID.json, networks/lock
+//!   networks/{NAME.json, NAME.leases, lock}
 //!   containers/NAME                                 a claimed name: holds the id
 //!   projects/PROJECT/containers/ID/{container.json, state.json, upper, work, etc, log}
 //! RUN (/run/xcompose, $XCOMPOSE_RUN)               gone at boot
@@ -15,7 +15,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::engine::ContainerId;
-use crate::values::names::{ContainerName, ProjectName, VolumeName};
+use crate::values::names::{ContainerName, NetworkName, ProjectName, VolumeName};
 
 /// Where things lie.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -67,8 +67,18 @@ impl Layout {
     }
 
     /// One network's record.
-    pub fn network(&self, id: &str) -> PathBuf {
-        self.networks().join(format!("{id}.json"))
+    pub fn network(&self, name: &NetworkName) -> PathBuf {
+        self.networks().join(format!("{name}.json"))
+    }
+
+    /// The addresses that a network's slots keep.
+    pub fn leases(&self, name: &NetworkName) -> PathBuf {
+        self.networks().join(format!("{name}.leases"))
+    }
+
+    /// Held while subnets are chosen: a folder, since every data folder of the machine has to agree on it.
+    pub fn machine() -> &'static Path {
+        Path::new("/run")
     }
 
     /// The addresses in use on one network.

@@ -1,1 +1,404 @@
-//! Empty for the moment.
+//! The firewall: one nftables table of our own, its rules fixed, what they apply to in sets and maps.
+//!
+//! ```text
+//! table inet xcompose {                         # xcompose-HASH for a data folder other than the usual one
+//!   set bridges { type ifname }                 # every bridge of ours
+//!   set same    { type ifname . ifname }        # BRIDGE . BRIDGE: from and to the same bridge
+//!   set talk    { type ifname . ifname }        # the same, where containers may talk to each other
+//!   set sealed  { type ifname }                 # internal networks
+//!   set nat     { type ifname }                 # whose containers go out under the machine's address
+//!   map any4    { type inet_proto . inet_service : ipv4_addr . inet_service }             # published everywhere
+//!   map at4     { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service } # published on one address
+//!   map any6, at6                               # likewise
+//!
+//!   chain localnet    { type filter hook prerouting priority raw
+//!                       iifname @bridges ip daddr 127.0.0.0/8 drop }
+//!   chain prerouting  { type nat hook prerouting priority dstnat
+//!                       fib daddr type local jump published }
+//!   chain output      { type nat hook output priority dstnat
+//!                       fib daddr type local jump published }
+//!   chain published   { dnat ip to ip daddr . meta l4proto . th dport map @at4
+//!                       dnat ip to meta l4proto . th dport map @any4
+//!                       dnat ip6 …  }
+//!   chain forward     { type filter hook forward priority filter
+//!                       ct state established,related accept
+//!                       iifname . oifname @talk accept
+//!                       iifname @sealed drop
+//!                       oifname @sealed drop
+//!                       oifname @bridges ct status dnat accept
+//!                       oifname @bridges drop }
+//!   chain postrouting { type nat hook postrouting priority srcnat
+//!                       ip saddr 127.0.0.0/8 oifname @bridges masquerade
+//!                       iifname . oifname @same ct status dnat masquerade
+//!                       iifname @nat oifname != @bridges masquerade }
+//! }
+//! ```
+//!
+//! So a packet costs the same with one network or with hundreds, and every change is a few elements in one transaction.
+//! `127.0.0.1` is published without a proxy: redirected in `output`, given the bridge's address in `postrouting`; the
+//! bridge has `route_localnet` for it, which is why `localnet` must keep containers off the machine's loopback.
+//!
+//! Docker sets the policy of its own `FORWARD` chain to drop, and an accept of ours ends only our chain. Where
+//! `DOCKER-USER` exists, each bridge gets two rules there, the only ones outside our table.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+
+use netlink_bindings::nftables::{MetaKeys, PayloadBase};
+use nix::errno::Errno;
+use sha2::{Digest, Sha256};
+
+use crate::runtime::network::nft::{
+    CtKey, Expression, Family, Hook, IFNAME, IPV4, IPV6, IpFamily, PORT, PROTOCOL, Register, Socket, Transaction,
+    concat, ifname,
+};
+use crate::runtime::sys::OsError;
+use crate::values::protocol::Protocol;
+
+/// Our table's name. Every data folder has its own, so that several can be used on one machine.
+pub fn table_name(data: &Path) -> String {
+    if data == Path::new("/var/lib/xcompose") {
+        return "xcompose".to_owned();
+    }
+    let digest = Sha256::digest(data.as_os_str().as_encoded_bytes());
+    let hash: String = digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect();
+    format!("xcompose-{hash}")
+}
+
+/// What the rules have to know of a network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone {
+    /// The bridge.
+    pub bridge: String,
+    /// Its containers may talk to each other.
+    pub talk: bool,
+    /// No way in or out.
+    pub sealed: bool,
+    /// Its containers go out under the machine's address.
+    pub masquerade: bool,
+}
+
+/// One redirection: what reaches the machine here goes there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Redirect {
+    /// On the machine; an unspecified address is every one.
+    pub from: SocketAddr,
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// The container; of the same family.
+    pub to: SocketAddr,
+}
+
+/// The rules of one data folder.
+#[derive(Debug)]
+pub struct Firewall {
+    table: String,
+    socket: Socket,
+}
+
+type Elements = Vec<(Vec<u8>, Vec<u8>)>;
+
+impl Firewall {
+    /// Nothing is done yet; the first use fixes the network namespace.
+    pub fn new(table: String) -> Firewall {
+        Firewall { table, socket: Socket::default() }
+    }
+
+    /// Makes what is missing for a network: the table, its elements, the rules beside Docker's.
+    pub fn ensure(&mut self, zone: &Zone) -> Result<(), OsError> {
+        let present = self.socket.has_element(Family::Inet, &self.table, "bridges", &ifname(&zone.bridge))?;
+        if !present {
+            self.ensure_table()?;
+            self.socket.commit(Family::Inet, &self.table, |transaction| {
+                for (set, key) in elements_of(zone) {
+                    transaction.add_elements(set, &[(key, Vec::new())]);
+                }
+            })?;
+        }
+        self.let_past_docker(zone)
+    }
+
+    /// Takes a network's elements away. Nothing happens for what is not there.
+    pub fn forget(&mut self, zone: &Zone) -> Result<(), OsError> {
+        for (set, key) in elements_of(zone) {
+            let gone = self.socket.commit(Family::Inet, &self.table, |transaction| transaction.delete_element(set, &key));
+            unless_missing(gone)?;
+        }
+        let comment = docker_comment(&zone.bridge);
+        if self.socket.has_chain(Family::Ip, "filter", "DOCKER-USER")? {
+            let handles = self.socket.rules(Family::Ip, "filter", "DOCKER-USER", &comment)?;
+            unless_missing(self.socket.commit(Family::Ip, "filter", |transaction| {
+                for handle in handles {
+                    transaction.delete_rule("DOCKER-USER", handle);
+                }
+            }))?;
+        }
+        Ok(())
+    }
+
+    /// Takes the whole table away, once there is no network left.
+    pub fn remove(&mut self) -> Result<(), OsError> {
+        unless_missing(self.socket.commit(Family::Inet, &self.table, |transaction| transaction.delete_table()))
+    }
+
+    /// Redirects ports, all or none. What stood under the same key before is replaced: the caller holds the port.
+    pub fn redirect(&mut self, redirects: &[Redirect]) -> Result<(), OsError> {
+        if redirects.is_empty() {
+            return Ok(());
+        }
+        let added = self.commit_redirects(redirects);
+        match added {
+            // A redirection to elsewhere that somebody left behind when he was killed.
+            Err(error) if error.errno == Errno::EEXIST => {
+                self.withdraw(redirects)?;
+                self.commit_redirects(redirects)
+            }
+            other => other,
+        }
+    }
+
+    fn commit_redirects(&mut self, redirects: &[Redirect]) -> Result<(), OsError> {
+        let mut maps: Vec<(&'static str, Elements)> = Vec::new();
+        for redirect in redirects {
+            let (map, key, value) = redirect_element(redirect);
+            match maps.iter_mut().find(|(name, _)| *name == map) {
+                Some((_, elements)) => elements.push((key, value)),
+                None => maps.push((map, vec![(key, value)])),
+            }
+        }
+        self.socket.commit(Family::Inet, &self.table, |transaction| {
+            for (map, elements) in &maps {
+                transaction.add_elements(map, elements);
+            }
+        })
+    }
+
+    /// Ends redirections. Nothing happens for what is not there.
+    pub fn withdraw(&mut self, redirects: &[Redirect]) -> Result<(), OsError> {
+        if redirects.is_empty() {
+            return Ok(());
+        }
+        let all = self.socket.commit(Family::Inet, &self.table, |transaction| {
+            for redirect in redirects {
+                let (map, key, _) = redirect_element(redirect);
+                transaction.delete_element(map, &key);
+            }
+        });
+        match all {
+            // One is gone already; the others go one by one.
+            Err(error) if error.errno == Errno::ENOENT => {
+                for redirect in redirects {
+                    let (map, key, _) = redirect_element(redirect);
+                    let gone = self
+                        .socket
+                        .commit(Family::Inet, &self.table, |transaction| transaction.delete_element(map, &key));
+                    unless_missing(gone)?;
+                }
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    fn ensure_table(&mut self) -> Result<(), OsError> {
+        if self.socket.has_table(Family::Inet, &self.table)? {
+            return Ok(());
+        }
+        match self.socket.commit(Family::Inet, &self.table, write_table) {
+            // Somebody else was faster.
+            Err(error) if error.errno == Errno::EEXIST => Ok(()),
+            other => other,
+        }
+    }
+
+    fn let_past_docker(&mut self, zone: &Zone) -> Result<(), OsError> {
+        let (table, chain) = ("filter", "DOCKER-USER");
+        if !self.socket.has_chain(Family::Ip, table, chain)? {
+            return Ok(());
+        }
+        let comment = docker_comment(&zone.bridge);
+        if !self.socket.rules(Family::Ip, table, chain, &comment)?.is_empty() {
+            return Ok(());
+        }
+        self.socket.commit(Family::Ip, table, |transaction| {
+            for key in [MetaKeys::Iifname, MetaKeys::Oifname] {
+                let name = ifname(&zone.bridge);
+                let rule = [Expression::Meta(key, Register(0)), Expression::Equal(Register(0), name), Expression::Accept];
+                transaction.insert(chain, &comment, &rule);
+            }
+        })
+    }
+}
+
+fn docker_comment(bridge: &str) -> String {
+    format!("xcompose {bridge}")
+}
+
+fn unless_missing(result: Result<(), OsError>) -> Result<(), OsError> {
+    match result {
+        Err(error) if error.errno == Errno::ENOENT => Ok(()),
+        other => other,
+    }
+}
+
+fn elements_of(zone: &Zone) -> Vec<(&'static str, Vec<u8>)> {
+    let name = ifname(&zone.bridge);
+    let pair = concat(&[&name, &name]);
+    let mut elements = vec![("same", pair.clone())];
+    if zone.talk {
+        elements.push(("talk", pair));
+    }
+    if zone.sealed {
+        elements.push(("sealed", name.clone()));
+    }
+    if zone.masquerade {
+        elements.push(("nat", name.clone()));
+    }
+    // The last to come and the last to go: who finds it finds all.
+    elements.push(("bridges", name));
+    elements
+}
+
+fn redirect_element(redirect: &Redirect) -> (&'static str, Vec<u8>, Vec<u8>) {
+    let protocol = [match redirect.protocol {
+        Protocol::Tcp => libc::IPPROTO_TCP,
+        Protocol::Udp => libc::IPPROTO_UDP,
+        Protocol::Sctp => libc::IPPROTO_SCTP,
+    } as u8];
+    let port = redirect.from.port().to_be_bytes();
+    let (map, key) = match redirect.from.ip() {
+        IpAddr::V4(address) if address.is_unspecified() => ("any4", concat(&[&protocol, &port])),
+        IpAddr::V6(address) if address.is_unspecified() => ("any6", concat(&[&protocol, &port])),
+        IpAddr::V4(address) => ("at4", concat(&[&address.octets(), &protocol, &port])),
+        IpAddr::V6(address) => ("at6", concat(&[&address.octets(), &protocol, &port])),
+    };
+    let to = redirect.to.port().to_be_bytes();
+    let value = match redirect.to.ip() {
+        IpAddr::V4(address) => concat(&[&address.octets(), &to]),
+        IpAddr::V6(address) => concat(&[&address.octets(), &to]),
+    };
+    (map, key, value)
+}
+
+const A: Register = Register(0);
+
+fn write_table(transaction: &mut Transaction<'_>) {
+    use Expression::{Accept, AddressType, AnyBit, Ct, Drop, Equal, In, Jump, Masquerade, Meta, NotIn};
+
+    transaction.new_table();
+    for set in ["bridges", "sealed", "nat"] {
+        transaction.new_set(set, &[IFNAME], &[]);
+    }
+    for set in ["same", "talk"] {
+        transaction.new_set(set, &[IFNAME, IFNAME], &[]);
+    }
+    transaction.new_set("any4", &[PROTOCOL, PORT], &[IPV4, PORT]);
+    transaction.new_set("at4", &[IPV4, PROTOCOL, PORT], &[IPV4, PORT]);
+    transaction.new_set("any6", &[PROTOCOL, PORT], &[IPV6, PORT]);
+    transaction.new_set("at6", &[IPV6, PROTOCOL, PORT], &[IPV6, PORT]);
+
+    let iifname = || Meta(MetaKeys::Iifname, A);
+    let oifname = || Meta(MetaKeys::Oifname, A);
+    // An interface's name fills four registers.
+    let both = |set| [Meta(MetaKeys::Iifname, A), Meta(MetaKeys::Oifname, Register(4)), In(A, set)];
+    let ipv4 = || [Meta(MetaKeys::Nfproto, A), Equal(A, vec![libc::NFPROTO_IPV4 as u8])];
+    // The first byte of an address of 127.0.0.0/8, as nft writes it too.
+    let loopback = |offset| [Expression::Payload(PayloadBase::NetworkHeader, offset, 1, A), Equal(A, vec![127])];
+    let (source, destination) = (12, 16);
+    // IPS_DST_NAT
+    let redirected = || [Ct(CtKey::Status, A), AnyBit(A, 1 << 5)];
+    let hook = |kind, number: i32, priority| Some(Hook { kind, number: number as u32, priority });
+    let (prerouting, output) = (libc::NF_INET_PRE_ROUTING, libc::NF_INET_LOCAL_OUT);
+    let (forward, postrouting) = (libc::NF_INET_FORWARD, libc::NF_INET_POST_ROUTING);
+
+    transaction.new_chain("localnet", hook("filter", prerouting, libc::NF_IP_PRI_RAW));
+    let [nfproto, is_ipv4] = ipv4();
+    let [first, is_loopback] = loopback(destination);
+    transaction.append("localnet", &[iifname(), In(A, "bridges"), nfproto, is_ipv4, first, is_loopback, Drop]);
+
+    transaction.new_chain("published", None);
+    for (map, family, at) in [
+        ("at4", IpFamily::V4, true),
+        ("any4", IpFamily::V4, false),
+        ("at6", IpFamily::V6, true),
+        ("any6", IpFamily::V6, false),
+    ] {
+        transaction.append("published", &redirection(map, family, at));
+    }
+
+    for (chain, number) in [("prerouting", prerouting), ("output", output)] {
+        transaction.new_chain(chain, hook("nat", number, libc::NF_IP_PRI_NAT_DST));
+        // RTN_LOCAL
+        let local = Equal(A, 2_u32.to_ne_bytes().to_vec());
+        transaction.append(chain, &[AddressType(A), local, Jump("published")]);
+    }
+
+    transaction.new_chain("forward", hook("filter", forward, libc::NF_IP_PRI_FILTER));
+    // NF_CT_STATE_BIT of established and related
+    transaction.append("forward", &[Ct(CtKey::State, A), AnyBit(A, 0b110), Accept]);
+    let [from, to, talk] = both("talk");
+    transaction.append("forward", &[from, to, talk, Accept]);
+    transaction.append("forward", &[iifname(), In(A, "sealed"), Drop]);
+    transaction.append("forward", &[oifname(), In(A, "sealed"), Drop]);
+    let [status, dnat] = redirected();
+    transaction.append("forward", &[oifname(), In(A, "bridges"), status, dnat, Accept]);
+    transaction.append("forward", &[oifname(), In(A, "bridges"), Drop]);
+
+    transaction.new_chain("postrouting", hook("nat", postrouting, libc::NF_IP_PRI_NAT_SRC));
+    let [nfproto, is_ipv4] = ipv4();
+    let [first, is_loopback] = loopback(source);
+    transaction.append("postrouting", &[nfproto, is_ipv4, first, is_loopback, oifname(), In(A, "bridges"), Masquerade]);
+    let [from, to, same] = both("same");
+    let [status, dnat] = redirected();
+    transaction.append("postrouting", &[from, to, same, status, dnat, Masquerade]);
+    let out = [iifname(), In(A, "nat"), oifname(), NotIn(A, "bridges"), Masquerade];
+    transaction.append("postrouting", &out);
+}
+
+/// `dnat ip to [ip daddr .] meta l4proto . th dport map @map`.
+fn redirection(map: &'static str, family: IpFamily, at: bool) -> Vec<Expression> {
+    // Of the destination address: the protocol's number, offset and length in the header, registers it fills.
+    let (nfproto, offset, length) = match family {
+        IpFamily::V4 => (libc::NFPROTO_IPV4, 16, 4),
+        IpFamily::V6 => (libc::NFPROTO_IPV6, 24, 16),
+    };
+    let words = (length / 4) as u8;
+    let mut rule = vec![Expression::Meta(MetaKeys::Nfproto, A), Expression::Equal(A, vec![nfproto as u8])];
+    let mut next = 0;
+    if at {
+        rule.push(Expression::Payload(PayloadBase::NetworkHeader, offset, length, A));
+        next = words;
+    }
+    rule.push(Expression::Meta(MetaKeys::L4Proto, Register(next)));
+    rule.push(Expression::Payload(PayloadBase::TransportHeader, 2, 2, Register(next + 1)));
+    rule.push(Expression::Map(A, map, A));
+    rule.push(Expression::Dnat(A, Register(words), family));
+    rule
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_data_folder_has_the_plain_table_and_others_one_each() {
+        assert_eq!(table_name(Path::new("/var/lib/xcompose")), "xcompose");
+        assert_ne!(table_name(Path::new("/a")), table_name(Path::new("/b")));
+        assert!(table_name(Path::new("/a")).starts_with("xcompose-"));
+    }
+
+    #[test]
+    fn a_redirection_of_every_address_and_one_of_a_single_address_lie_in_different_maps() {
+        let redirect = |from: &str, to: &str| Redirect {
+            from: from.parse().unwrap(),
+            protocol: Protocol::Tcp,
+            to: to.parse().unwrap(),
+        };
+        let (map, key, value) = redirect_element(&redirect("0.0.0.0:80", "172.18.0.2:8080"));
+        assert_eq!((map, key, value), ("any4", vec![6, 0, 0, 0, 0, 80, 0, 0], vec![172, 18, 0, 2, 0x1f, 0x90, 0, 0]));
+        let (map, key, _) = redirect_element(&redirect("127.0.0.1:80", "172.18.0.2:8080"));
+        assert_eq!((map, key), ("at4", vec![127, 0, 0, 1, 6, 0, 0, 0, 0, 80, 0, 0]));
+        assert_eq!(redirect_element(&redirect("[::]:80", "[fd00::2]:80")).0, "any6");
+        assert_eq!(redirect_element(&redirect("[::1]:80", "[fd00::2]:80")).0, "at6");
+    }
+}

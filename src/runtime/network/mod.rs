@@ -9,6 +9,7 @@ pub mod files;
 pub mod firewall;
 pub mod ipam;
 pub mod netlink;
+pub mod nft;
 pub mod ports;
 pub mod proxy;
 pub mod record;

@@ -1,10 +1,12 @@
 //! What lies on disk of a network: its record, its leases, and who is connected to it.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{ContainerId, NetworkConfig, PublishedPort};
+use crate::runtime::network::ipam::Cidr;
 use crate::values::names::{ContainerName, NetworkName, ProjectName};
 
 /// A network as it stands. Lasts until the network is removed.
@@ -16,6 +18,8 @@ pub struct NetworkRecord {
     pub config: NetworkConfig,
     /// The bridge's name.
     pub bridge: String,
+    /// The bridge was there before us and stays when the network goes (`com.docker.network.bridge.name`).
+    pub adopted: bool,
     /// The subnets as they are, IPv4 first.
     pub subnets: Vec<Subnet>,
 }
@@ -24,15 +28,54 @@ pub struct NetworkRecord {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {
     /// `172.18.0.0/16`.
-    pub cidr: String,
+    pub cidr: Cidr,
     /// Where dynamic addresses come from, if that is only a part.
-    pub range: Option<String>,
+    pub range: Option<Cidr>,
     /// The bridge's address.
     pub gateway: IpAddr,
     /// Never handed out.
     pub reserved: Vec<IpAddr>,
     /// The user wrote it: only then may containers ask for an address of their own.
     pub configured: bool,
+}
+
+impl NetworkRecord {
+    /// A driver option that is true or false, by its name after `com.docker.network.`.
+    pub fn flag(&self, option: &str, default: bool) -> bool {
+        let value = self.config.driver_opts.get(&format!("com.docker.network.{option}"));
+        value.map_or(default, |value| matches!(value.to_ascii_lowercase().as_str(), "1" | "t" | "true"))
+    }
+
+    /// What its interfaces carry at most; `None`: the kernel's default.
+    pub fn mtu(&self) -> Option<u32> {
+        self.config.driver_opts.get("com.docker.network.driver.mtu").and_then(|mtu| mtu.parse().ok())
+    }
+
+    /// The subnet of a family.
+    pub fn subnet(&self, ipv4: bool) -> Option<&Subnet> {
+        self.subnets.iter().find(|subnet| subnet.cidr.is_ipv4() == ipv4)
+    }
+}
+
+/// The addresses and random ports that a network's slots keep, by `project/slot`, while the network lives.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Leases {
+    /// By `project/slot`; a container without a slot has its id.
+    pub leases: BTreeMap<String, Lease>,
+}
+
+/// What one slot keeps.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lease {
+    /// Who had it last.
+    pub container: ContainerId,
+    /// Its address.
+    pub ipv4: Option<Ipv4Addr>,
+    /// Its address.
+    pub ipv6: Option<Ipv6Addr>,
+    /// Ports of the host that were chosen for it, by `address:target/protocol`.
+    #[serde(default)]
+    pub ports: BTreeMap<String, u16>,
 }
 
 /// A container on a network. It is written before the container's first instruction and removed when it stops: it is
