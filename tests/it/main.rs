@@ -3,5 +3,6 @@
 mod dns;
 mod house;
 mod images;
+mod network;
 mod scenarios;
 mod support;

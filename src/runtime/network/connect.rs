@@ -1,12 +1,24 @@
 //! A container's network namespace: made on a start thread, complete before the container's first instruction.
 
 use std::collections::BTreeMap;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::fs::File;
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use nix::errno::Errno;
+use nix::sched::{self, CloneFlags};
 
 use crate::dns::Sockets;
 use crate::engine::{Attachment, ContainerId, Endpoint, PortMapping, PublishedPort};
-use crate::runtime::network::ports::Holder;
-use crate::runtime::network::{NetworkError, Networks};
+use crate::runtime::network::files::RESOLVER;
+use crate::runtime::network::lease::Leasing;
+use crate::runtime::network::netlink::{self, Peers};
+use crate::runtime::network::ports::{self, Holder, Target};
+use crate::runtime::network::record::{EndpointRecord, Lease, NetworkRecord};
+use crate::runtime::network::veth::{self, Interface};
+use crate::runtime::network::{NetworkError, Networks, random_hex, redirects};
+use crate::runtime::store::{self, Durability};
+use crate::runtime::sys::{OrOs, OsError};
 use crate::values::names::{ContainerName, ProjectName};
 
 /// What a container's connection is made from.
@@ -49,35 +61,351 @@ pub struct Connection {
 #[derive(Debug)]
 pub struct Connector {
     networks: Networks,
+    host: netlink::Socket,
+    home: OwnedFd,
+}
+
+/// One network's part of a connection, decided before anything is made.
+struct Leg<'a> {
+    network: NetworkRecord,
+    attachment: &'a Attachment,
+    key: String,
+    lease: Lease,
+    interface: Interface,
 }
 
 impl Connector {
     /// Opens its sockets in the calling thread's network namespace, which it takes for the machine's.
     pub fn new(networks: Networks) -> Result<Connector, NetworkError> {
-        Ok(Connector { networks })
+        Ok(Connector { networks, host: netlink::Socket::open()?, home: own_namespace()? })
     }
 
     /// Makes a network namespace with all interfaces, addresses, routes, settings, names and published ports. On success
     /// the calling thread is **in** that namespace, so that a child made now inherits it; call [`Connector::leave`]
-    /// afterwards, since a thread keeps a namespace alive. On failure nothing is left and the thread is where it was.
+    /// afterwards, since a thread keeps a namespace alive. On failure nothing is left and the thread is in the machine's
+    /// namespace.
     ///
     /// Undo a success with [`Networks::disconnect`].
     pub fn connect(&mut self, request: &ConnectRequest<'_>) -> Result<Connection, NetworkError> {
-        let _ = request;
-        Err(NetworkError::Invalid {
-            network: request.attachments[0].network.clone(),
-            reason: self.networks.layout().data().display().to_string(),
+        self.leave()?;
+        let mut legs = Vec::new();
+        let made = self.prepare(request, &mut legs).and_then(|holders| self.make(request, &legs, holders));
+        made.inspect_err(|_| {
+            // The first failure is the one to tell. Namespace and interfaces go with their last descriptor, the ports
+            // with theirs.
+            let _ = self.leave();
+            for leg in &legs {
+                let _ = self.networks.disconnect_one(request.container, &leg.network.config.name, &leg.network.id);
+                let _ = self.networks.give_back(leg, request);
+            }
         })
+    }
+
+    /// What needs no namespace: networks that are there, addresses, ports.
+    fn prepare<'a>(
+        &mut self,
+        request: &ConnectRequest<'a>,
+        legs: &mut Vec<Leg<'a>>,
+    ) -> Result<Vec<Holder>, NetworkError> {
+        let mut unnamed = 0;
+        for attachment in request.attachments {
+            let network = self.networks.find(&attachment.network)?;
+            self.networks.ensure_with(&network, &mut self.host)?;
+            let (key, lease) = self.networks.lease(&network, request, attachment)?;
+            let name = attachment.interface_name.clone().unwrap_or_else(|| {
+                let prefix = network.config.driver_opts.get("com.docker.network.container_iface_prefix");
+                let name = format!("{}{unnamed}", prefix.map_or("eth", String::as_str));
+                unnamed += 1;
+                name
+            });
+            let interface = interface(&network, attachment, &lease, name)?;
+            legs.push(Leg { network, attachment, key, lease, interface });
+        }
+        add_gateways(legs);
+        let Some(publishing) = legs.iter().find(|leg| !leg.interface.gateways.is_empty()) else {
+            // Internal networks publish nothing (Docker does not either).
+            return Ok(Vec::new());
+        };
+        let target = Target { ipv4: publishing.lease.ipv4, ipv6: publishing.lease.ipv6 };
+        let opts = &publishing.network.config.driver_opts;
+        let default = opts.get("com.docker.network.bridge.host_binding_ipv4").and_then(|address| address.parse().ok());
+        let mut holders = Vec::new();
+        let mut chosen = publishing.lease.ports.clone();
+        for mapping in request.ports {
+            let key = ports::key(mapping);
+            let held = ports::hold(mapping, target, chosen.get(&key).copied(), default)
+                .map_err(|error| self.networks.name_holder(error))?;
+            if let (None, Some(first)) = (mapping.published, held.first()) {
+                chosen.insert(key, first.port.published);
+            }
+            holders.extend(held);
+        }
+        if chosen != publishing.lease.ports {
+            self.networks.remember_ports(publishing, chosen)?;
+        }
+        Ok(holders)
+    }
+
+    /// What needs the namespace.
+    fn make(
+        &mut self,
+        request: &ConnectRequest<'_>,
+        legs: &[Leg<'_>],
+        holders: Vec<Holder>,
+    ) -> Result<Connection, NetworkError> {
+        sched::unshare(CloneFlags::CLONE_NEWNET).or_os("unshare", "network namespace")?;
+        let netns = own_namespace()?;
+        for leg in legs {
+            veth::attach(&mut self.host, netns.as_fd(), &leg.interface)?;
+            if leg.lease.ipv6.is_none() {
+                set_sysctl(&format!("net/ipv6/conf/{}/disable_ipv6", leg.interface.name), "1", Missing::Ignored)?;
+            }
+        }
+        let interfaces: Vec<Interface> = legs.iter().map(|leg| leg.interface.clone()).collect();
+        veth::configure(&mut netlink::Socket::open()?, &interfaces)?;
+        for (name, value) in SYSCTLS {
+            set_sysctl(name, value, Missing::Ignored)?;
+        }
+        for (name, value) in request.sysctls.iter().filter(|(name, _)| name.starts_with("net.")) {
+            set_sysctl(&path_of(name)?, value, Missing::AnError)?;
+        }
+        for leg in legs {
+            for (name, value) in endpoint_sysctls(leg) {
+                set_sysctl(&path_of(&name)?, &value, Missing::AnError)?;
+            }
+        }
+        let dns = if legs.is_empty() { None } else { Some(resolver_sockets()?) };
+        let published: Vec<PublishedPort> = holders.iter().map(|holder| holder.port.clone()).collect();
+        let mut endpoints = Vec::new();
+        for leg in legs {
+            let publishes = !leg.interface.gateways.is_empty()
+                && holders.iter().any(|holder| leg.interface.addresses.iter().any(|own| own.0 == holder.target.ip()));
+            let record = endpoint_record(request, leg, if publishes { published.clone() } else { Vec::new() });
+            let path = self.networks.endpoint(&leg.network.id, request.container);
+            // The name first, then the redirections: whoever finds the record knows what to withdraw.
+            store::write(&path, &record, Durability::Memory).or_os("write", path.display().to_string())?;
+            self.networks.firewall().redirect(&redirects(&record))?;
+            endpoints.push(Endpoint {
+                network: record.network,
+                network_id: record.network_id,
+                ipv4: record.ipv4,
+                ipv6: record.ipv6,
+                mac: record.mac,
+            });
+        }
+        Ok(Connection { netns, dns, endpoints, published, holders })
     }
 
     /// Puts the calling thread into another container's network namespace (`network_mode: container:`).
     pub fn join(&mut self, netns: BorrowedFd<'_>) -> Result<(), NetworkError> {
-        let _ = netns;
-        Ok(())
+        Ok(sched::setns(netns, CloneFlags::CLONE_NEWNET).or_os("setns", "network namespace")?)
     }
 
     /// Puts the calling thread back into the machine's network namespace.
     pub fn leave(&mut self) -> Result<(), NetworkError> {
-        Ok(())
+        Ok(sched::setns(&self.home, CloneFlags::CLONE_NEWNET).or_os("setns", "the machine's network namespace")?)
+    }
+}
+
+/// Docker's: any user may open low ports and ping.
+const SYSCTLS: [(&str, &str); 2] =
+    [("net/ipv4/ip_unprivileged_port_start", "0"), ("net/ipv4/ping_group_range", "0 2147483647")];
+
+fn own_namespace() -> Result<OwnedFd, OsError> {
+    Ok(File::open("/proc/thread-self/ns/net").or_os("open", "/proc/thread-self/ns/net")?.into())
+}
+
+fn interface(
+    network: &NetworkRecord,
+    attachment: &Attachment,
+    lease: &Lease,
+    name: String,
+) -> Result<Interface, NetworkError> {
+    let invalid = |reason: String| NetworkError::Invalid { network: attachment.network.clone(), reason };
+    let mac = match (&attachment.mac_address, lease.ipv4, lease.ipv6) {
+        (Some(text), _, _) => veth::parse_mac(text).ok_or_else(|| invalid(format!("invalid MAC address: {text}")))?,
+        (None, Some(address), _) => veth::mac_of(address),
+        (None, None, Some(address)) => {
+            let [.., a, b, c, d] = address.octets();
+            veth::mac_of(Ipv4Addr::new(a, b, c, d))
+        }
+        (None, None, None) => return Err(invalid("neither IPv4 nor IPv6 is enabled".to_owned())),
+    };
+    if name.is_empty() || name.len() > 15 || name.contains(['/', ' ', ':']) || name == "." || name == ".." {
+        return Err(invalid(format!("{name:?} can't be the name of an interface")));
+    }
+    let prefix = |ipv4: bool| network.subnet(ipv4).map_or(if ipv4 { 32 } else { 128 }, |subnet| subnet.cidr.prefix());
+    let mut addresses: Vec<(IpAddr, u8)> = Vec::new();
+    addresses.extend(lease.ipv4.map(|address| (address.into(), prefix(true))));
+    addresses.extend(lease.ipv6.map(|address| (address.into(), prefix(false))));
+    let link_local = |address: &IpAddr| (*address, if address.is_ipv4() { 16 } else { 64 });
+    addresses.extend(attachment.link_local_ips.iter().map(link_local));
+    Ok(Interface {
+        // Not the container's own: the former interface of a restarted container may still be on its way out.
+        host_name: format!("xe-{}", random_hex::<6>()?),
+        name,
+        bridge: network.bridge.clone(),
+        peers: if network.flag("bridge.enable_icc", true) { Peers::Reachable } else { Peers::Isolated },
+        mac,
+        addresses,
+        gateways: Vec::new(),
+        mtu: network.mtu(),
+    })
+}
+
+/// The default route goes to the highest `gw_priority`, then to the first by name; never to an internal network.
+fn add_gateways(legs: &mut [Leg<'_>]) {
+    for ipv4 in [true, false] {
+        let gateway = |leg: &Leg<'_>| {
+            let leased = if ipv4 { leg.lease.ipv4.is_some() } else { leg.lease.ipv6.is_some() };
+            let usable = leased && !leg.network.config.internal;
+            leg.network.subnet(ipv4).filter(|_| usable).map(|subnet| subnet.gateway)
+        };
+        let best = legs
+            .iter_mut()
+            .filter(|leg| gateway(leg).is_some())
+            .min_by_key(|leg| (-leg.attachment.gw_priority, leg.attachment.network.clone()));
+        if let Some(leg) = best {
+            leg.interface.gateways.extend(gateway(leg));
+        }
+    }
+}
+
+/// The names a container answers to; compared without regard to case, so kept in lower case.
+fn endpoint_record(
+    request: &ConnectRequest<'_>,
+    leg: &Leg<'_>,
+    published: Vec<PublishedPort>,
+) -> EndpointRecord {
+    let own = [request.name.as_str(), request.container.short(), request.hostname];
+    let mut names: Vec<String> = Vec::new();
+    for name in own.into_iter().chain(leg.attachment.aliases.iter().map(String::as_str)) {
+        let name = name.to_ascii_lowercase();
+        if !name.is_empty() && !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    EndpointRecord {
+        container: request.container.clone(),
+        name: request.name.clone(),
+        project: request.project.clone(),
+        slot: request.slot.to_owned(),
+        network: leg.network.config.name.clone(),
+        network_id: leg.network.id.clone(),
+        ipv4: leg.lease.ipv4,
+        ipv6: leg.lease.ipv6,
+        mac: veth::print_mac(leg.interface.mac),
+        names,
+        published,
+    }
+}
+
+/// The resolver's sockets, in the calling thread's network namespace.
+fn resolver_sockets() -> Result<Sockets, OsError> {
+    let udp = UdpSocket::bind((RESOLVER, 53)).or_os("bind", "udp 127.0.0.11:53")?;
+    let tcp = TcpListener::bind((RESOLVER, 53)).or_os("bind", "tcp 127.0.0.11:53")?;
+    Ok(Sockets { udp: udp.into(), tcp: tcp.into() })
+}
+
+/// `com.docker.network.endpoint.sysctls`: `net.ipv4.conf.IFNAME.log_martians=1,…`.
+fn endpoint_sysctls(leg: &Leg<'_>) -> Vec<(String, String)> {
+    let text = leg.attachment.driver_opts.get("com.docker.network.endpoint.sysctls");
+    let settings = text.map_or("", String::as_str).split(',').filter_map(|setting| setting.split_once('='));
+    settings.map(|(name, value)| (name.replace("IFNAME", &leg.interface.name), value.to_owned())).collect()
+}
+
+/// `net.ipv4.ip_forward` as a path below `/proc/sys`; like sysctl(8), dots stay where the first separator is a slash.
+fn path_of(name: &str) -> Result<String, OsError> {
+    let path = match name.find(['.', '/']) {
+        Some(first) if name.as_bytes().get(first) == Some(&b'/') => name.to_owned(),
+        _ => name.replace('.', "/"),
+    };
+    // Nothing outside of what belongs to the namespace.
+    if path.starts_with("net/") && !path.split('/').any(|part| part.is_empty() || part == "..") {
+        Ok(path)
+    } else {
+        Err(OsError { call: "sysctl", subject: name.to_owned(), errno: Errno::EINVAL })
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Ignored,
+    AnError,
+}
+
+/// Below `/proc/sys/net`, which is that of the calling thread's namespace.
+fn set_sysctl(path: &str, value: &str, missing: Missing) -> Result<(), OsError> {
+    match std::fs::write(format!("/proc/sys/{path}"), value) {
+        Err(error) if missing == Missing::Ignored && error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        written => written.or_os("sysctl", path.replace('/', ".")),
+    }
+}
+
+impl Networks {
+    /// The addresses of a container on a network: those its slot had, those it asks for, or the lowest free ones.
+    fn lease(
+        &self,
+        network: &NetworkRecord,
+        request: &ConnectRequest<'_>,
+        attachment: &Attachment,
+    ) -> Result<(String, Lease), NetworkError> {
+        let name = &network.config.name;
+        let _busy = self.lock_network(&network.id)?;
+        // It may have been removed, or made anew, a moment ago.
+        if self.find(name)?.id != network.id {
+            return Err(NetworkError::NotFound(name.clone()));
+        }
+        let mut leases = self.leases(name)?;
+        let connected = |container: &ContainerId| self.endpoint(&network.id, container).exists();
+        let mut leasing = Leasing { network, leases: &mut leases, container: request.container, connected: &connected };
+        let (key, lease) = leasing.grant(request.project.as_str(), request.slot, attachment)?;
+        if leases.leases.get(&key) != Some(&lease) {
+            leases.leases.insert(key.clone(), lease.clone());
+            self.write_leases(name, &leases)?;
+        }
+        Ok((key, lease))
+    }
+
+    /// Undoes a lease that nobody comes back to.
+    fn give_back(&self, leg: &Leg<'_>, request: &ConnectRequest<'_>) -> Result<(), NetworkError> {
+        if leg.key != request.container.0 {
+            return Ok(());
+        }
+        let _busy = self.lock_network(&leg.network.id)?;
+        let name = &leg.network.config.name;
+        let mut leases = self.leases(name)?;
+        leases.leases.remove(&leg.key);
+        self.write_leases(name, &leases)
+    }
+
+    fn remember_ports(&self, leg: &Leg<'_>, chosen: BTreeMap<String, u16>) -> Result<(), NetworkError> {
+        let _busy = self.lock_network(&leg.network.id)?;
+        let name = &leg.network.config.name;
+        let mut leases = self.leases(name)?;
+        if let Some(lease) = leases.leases.get_mut(&leg.key) {
+            lease.ports = chosen;
+        }
+        self.write_leases(name, &leases)
+    }
+
+    /// A port may be taken by a container of ours: then its name and project say more than a process.
+    fn name_holder(&self, error: NetworkError) -> NetworkError {
+        let NetworkError::PortTaken { address, protocol, holder, free } = error else { return error };
+        let networks = self.list().unwrap_or_default();
+        let mut endpoints = networks.iter().flat_map(|network| self.endpoints(&network.id).unwrap_or_default());
+        let clash = |port: &PublishedPort| {
+            port.published == address.port()
+                && port.protocol == protocol
+                && port.host_ip.is_ipv4() == address.is_ipv4()
+                && (port.host_ip == address.ip() || port.host_ip.is_unspecified() || address.ip().is_unspecified())
+        };
+        let holder = match endpoints.find(|endpoint| endpoint.published.iter().any(clash)) {
+            Some(endpoint) => {
+                format!("it is published by container {} (project {})", endpoint.name, endpoint.project)
+            }
+            None => holder,
+        };
+        NetworkError::PortTaken { address, protocol, holder, free }
     }
 }

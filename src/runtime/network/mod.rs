@@ -8,6 +8,7 @@ pub mod connect;
 pub mod files;
 pub mod firewall;
 pub mod ipam;
+pub mod lease;
 pub mod netlink;
 pub mod nft;
 pub mod ports;
@@ -15,27 +16,38 @@ pub mod proxy;
 pub mod record;
 pub mod veth;
 
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::engine::{ContainerId, Endpoint, NetworkConfig};
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::engine::{AddressPool, ContainerId, Endpoint, NetworkConfig};
 use crate::runtime::layout::Layout;
-use crate::runtime::sys::OsError;
+use crate::runtime::store::{self, Durability};
+use crate::runtime::sys::{OrOs, OsError};
 use crate::values::names::NetworkName;
 use crate::values::protocol::Protocol;
 
-use record::{EndpointRecord, NetworkRecord};
+use firewall::{Firewall, Redirect, Zone};
+use ipam::Cidr;
+use record::{EndpointRecord, Leases, NetworkRecord, Subnet};
 
-/// The networks of one data folder. Cheap to clone; may be used from any thread that is in the machine's own network
+/// The networks of one data folder. Cheap to clone; to be used from threads that are in the machine's own network
 /// namespace.
 #[derive(Debug, Clone)]
 pub struct Networks {
     layout: Layout,
+    firewall: Arc<Mutex<Firewall>>,
 }
 
 impl Networks {
     /// Nothing is opened or made.
     pub fn new(layout: Layout) -> Networks {
-        Networks { layout }
+        let firewall = Firewall::new(firewall::table_name(layout.data()));
+        Networks { layout, firewall: Arc::new(Mutex::new(firewall)) }
     }
 
     /// Where records lie.
@@ -45,42 +57,325 @@ impl Networks {
 
     /// Chooses subnets, makes the bridge and its rules, and writes the record.
     pub fn create(&self, config: &NetworkConfig) -> Result<NetworkRecord, NetworkError> {
-        Err(NetworkError::Exists(config.name.clone()))
+        let invalid = |reason: String| NetworkError::Invalid { network: config.name.clone(), reason };
+        if config.driver != "bridge" {
+            return Err(invalid(format!("driver {:?} is not supported: only bridge is", config.driver)));
+        }
+        let folder = self.layout.networks();
+        fs::create_dir_all(&folder).or_os("mkdir", folder.display().to_string())?;
+        let lock = self.lock()?;
+        let others = self.list()?;
+        if others.iter().any(|other| other.config.name == config.name) {
+            return Err(NetworkError::Exists(config.name.clone()));
+        }
+        // Networks of other data folders are seen by their bridges' routes, so nobody may choose meanwhile.
+        let _machine = lock_folder(Layout::machine())?;
+        let mut socket = netlink::Socket::open()?;
+        let subnets = choose_subnets(config, &others, &socket.routes()?).map_err(&invalid)?;
+        let id = random_hex::<32>()?;
+        let named = config.driver_opts.get("com.docker.network.bridge.name").filter(|name| !name.is_empty());
+        let bridge = named.cloned().unwrap_or_else(|| format!("xc-{}", &id[..12]));
+        if bridge.len() > 15 || bridge.contains(['/', ' ', ':']) || bridge == "." || bridge == ".." {
+            return Err(invalid(format!("{bridge:?} can't be the name of a bridge")));
+        }
+        if let Some(other) = others.iter().find(|other| other.bridge == bridge) {
+            return Err(invalid(format!("bridge name {bridge} is used by network {}", other.config.name)));
+        }
+        let adopted = socket.link(&bridge)?.is_some();
+        let network = NetworkRecord { id, config: config.clone(), bridge, adopted, subnets };
+        // The record first: what is made after it can be found and removed, whenever this process dies.
+        let path = self.layout.network(&config.name);
+        store::write(&path, &network, Durability::Disk).or_os("write", path.display().to_string())?;
+        self.ensure(&network).inspect_err(|_| {
+            // The first failure is the one to tell.
+            let _ = self.unmake(&network, &mut socket).and_then(|()| self.forget(&network, &lock));
+        })?;
+        Ok(network)
     }
 
     /// Removes record, bridge and rules; refused while a container is connected. Deleting a bridge waits for the kernel
     /// for some 30 ms: several networks are best removed on several threads at once.
     pub fn remove(&self, name: &NetworkName) -> Result<(), NetworkError> {
-        Err(NetworkError::NotFound(name.clone()))
+        let network = self.find(name)?;
+        let _busy = self.lock_network(&network.id)?;
+        // Somebody may have been faster.
+        if self.find(name)?.id != network.id {
+            return Err(NetworkError::NotFound(name.clone()));
+        }
+        let endpoints = self.endpoints(&network.id)?;
+        if !endpoints.is_empty() {
+            let holders: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
+            return Err(NetworkError::InUse { network: name.clone(), holder: holders.join(", ") });
+        }
+        self.unmake(&network, &mut netlink::Socket::open()?)?;
+        self.forget(&network, &self.lock()?)
+    }
+
+    /// Deletes everything of a network but its record, by which it is found again should this end half-way.
+    fn unmake(&self, network: &NetworkRecord, socket: &mut netlink::Socket) -> Result<(), NetworkError> {
+        let forgotten = self.firewall().forget(&zone(network));
+        bridge::remove(socket, network).and(forgotten)?;
+        let run = self.layout.endpoints(&network.id);
+        remove_if_there(fs::remove_dir_all(&run), &run)?;
+        let leases = self.layout.leases(&network.config.name);
+        remove_if_there(fs::remove_file(&leases), &leases)?;
+        Ok(())
+    }
+
+    /// Deletes a network's record, and the firewall's table with the last. The lock keeps others from making one
+    /// meanwhile.
+    fn forget(&self, network: &NetworkRecord, _lock: &Flock<File>) -> Result<(), NetworkError> {
+        let record = self.layout.network(&network.config.name);
+        remove_if_there(fs::remove_file(&record), &record)?;
+        if self.list()?.is_empty() {
+            self.firewall().remove()?;
+        }
+        Ok(())
     }
 
     /// Every network, by name.
     pub fn list(&self) -> Result<Vec<NetworkRecord>, NetworkError> {
-        Ok(Vec::new())
+        let mut networks: Vec<NetworkRecord> = read_records(&self.layout.networks())?;
+        networks.sort_by(|a, b| a.config.name.cmp(&b.config.name));
+        Ok(networks)
     }
 
     /// The network of this name.
     pub fn find(&self, name: &NetworkName) -> Result<NetworkRecord, NetworkError> {
-        Err(NetworkError::NotFound(name.clone()))
+        let path = self.layout.network(name);
+        let record = store::read(&path).or_os("read", path.display().to_string())?;
+        record.ok_or_else(|| NetworkError::NotFound(name.clone()))
     }
 
     /// Makes what is missing of a network's bridge and rules, as after a reboot.
     pub fn ensure(&self, network: &NetworkRecord) -> Result<(), NetworkError> {
-        Err(NetworkError::NotFound(network.config.name.clone()))
+        self.ensure_with(network, &mut netlink::Socket::open()?)
     }
 
-    /// Who is connected to a network now.
+    fn ensure_with(&self, network: &NetworkRecord, socket: &mut netlink::Socket) -> Result<(), NetworkError> {
+        // The rules first: a bridge is never open to what they forbid.
+        self.firewall().ensure(&zone(network))?;
+        Ok(bridge::ensure(socket, network)?)
+    }
+
+    /// Who is connected to a network now, by container.
     pub fn endpoints(&self, network: &str) -> Result<Vec<EndpointRecord>, NetworkError> {
-        let _ = network;
-        Ok(Vec::new())
+        let mut endpoints: Vec<EndpointRecord> = read_records(&self.layout.endpoints(network))?;
+        endpoints.sort_by(|a, b| a.container.cmp(&b.container));
+        Ok(endpoints)
     }
 
     /// Takes a container off its networks: its names are false and its ports closed when this returns. Its interfaces
-    /// go with its network namespace. Nothing happens for what is gone already.
+    /// go with its network namespace. Nothing happens for what is gone already; goes on after a failure and returns the
+    /// first.
     pub fn disconnect(&self, container: &ContainerId, endpoints: &[Endpoint]) -> Result<(), NetworkError> {
-        let _ = (container, endpoints);
+        let mut result = Ok(());
+        for endpoint in endpoints {
+            result = result.and(self.disconnect_one(container, &endpoint.network, &endpoint.network_id));
+        }
+        result
+    }
+
+    fn disconnect_one(
+        &self,
+        container: &ContainerId,
+        name: &NetworkName,
+        network: &str,
+    ) -> Result<(), NetworkError> {
+        let path = self.endpoint(network, container);
+        let record: Option<EndpointRecord> = store::read(&path).or_os("read", path.display().to_string())?;
+        let Some(record) = record else { return Ok(()) };
+        let redirects = redirects(&record);
+        let withdrawn = if redirects.is_empty() { Ok(()) } else { self.firewall().withdraw(&redirects) };
+        remove_if_there(fs::remove_file(&path), &path)?;
+        withdrawn?;
+        if record.slot.is_empty() {
+            // Nobody comes back to these addresses.
+            let _busy = self.lock_network(network)?;
+            let mut leases = self.leases(name)?;
+            if leases.leases.remove(&container.0).is_some() {
+                self.write_leases(name, &leases)?;
+            }
+        }
         Ok(())
     }
+
+    fn endpoint(&self, network: &str, container: &ContainerId) -> std::path::PathBuf {
+        self.layout.endpoints(network).join(format!("{}.json", container.0))
+    }
+
+    fn leases(&self, name: &NetworkName) -> Result<Leases, NetworkError> {
+        let path = self.layout.leases(name);
+        match store::read(&path) {
+            Ok(leases) => Ok(leases.unwrap_or_default()),
+            // Written without waiting for the disk: a power cut may tear it, and all it costs is new addresses.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Leases::default()),
+            Err(error) => Err(error).or_os("read", path.display().to_string()).map_err(Into::into),
+        }
+    }
+
+    fn write_leases(&self, name: &NetworkName, leases: &Leases) -> Result<(), NetworkError> {
+        let path = self.layout.leases(name);
+        Ok(store::write(&path, leases, Durability::Memory).or_os("write", path.display().to_string())?)
+    }
+
+    fn firewall(&self) -> MutexGuard<'_, Firewall> {
+        // It holds no state that a panic could leave half-changed: the kernel has it.
+        self.firewall.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lock(&self) -> Result<Flock<File>, NetworkError> {
+        let path = self.layout.networks().join("lock");
+        Ok(store::lock(&path).or_os("lock", path.display().to_string())?)
+    }
+
+    /// Held while a network's addresses are given out or it is removed.
+    fn lock_network(&self, id: &str) -> Result<Flock<File>, NetworkError> {
+        let folder = self.layout.endpoints(id);
+        fs::create_dir_all(&folder).or_os("mkdir", folder.display().to_string())?;
+        lock_folder(&folder)
+    }
+}
+
+/// Holds a lock on a folder itself, so that no file is needed for it.
+fn lock_folder(folder: &Path) -> Result<Flock<File>, NetworkError> {
+    let subject = || folder.display().to_string();
+    let file = File::open(folder).or_os("open", subject())?;
+    Ok(Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno).or_os("flock", subject())?)
+}
+
+/// Every record below a folder; names that begin with a dot are being written.
+fn read_records<T: serde::de::DeserializeOwned>(folder: &Path) -> Result<Vec<T>, NetworkError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error).or_os("list", folder.display().to_string()).map_err(Into::into),
+    };
+    let mut records = Vec::new();
+    for entry in entries {
+        let path = entry.or_os("list", folder.display().to_string())?.path();
+        let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+        if name.ends_with(b".json") && !name.starts_with(b".") {
+            // One that went away meanwhile is none.
+            records.extend(store::read(&path).or_os("read", path.display().to_string())?);
+        }
+    }
+    Ok(records)
+}
+
+fn remove_if_there(removed: io::Result<()>, path: &Path) -> Result<(), NetworkError> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => Ok(other.or_os("remove", path.display().to_string())?),
+    }
+}
+
+fn random_hex<const BYTES: usize>() -> Result<String, OsError> {
+    let mut bytes = [0; BYTES];
+    File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).or_os("read", "/dev/urandom")?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn zone(network: &NetworkRecord) -> Zone {
+    let internal = network.config.internal;
+    Zone {
+        bridge: network.bridge.clone(),
+        talk: network.flag("bridge.enable_icc", true),
+        sealed: internal,
+        masquerade: !internal && network.flag("bridge.enable_ip_masquerade", true),
+    }
+}
+
+/// What the firewall does for a container's published ports: those to an address of the same family. The others are
+/// carried by the proxy.
+fn redirects(endpoint: &EndpointRecord) -> Vec<Redirect> {
+    let redirect = |port: &crate::engine::PublishedPort| {
+        let to: IpAddr = match port.host_ip {
+            IpAddr::V4(_) => endpoint.ipv4?.into(),
+            IpAddr::V6(_) => endpoint.ipv6?.into(),
+        };
+        // The kernel has no way from ::1 to elsewhere.
+        if port.host_ip.is_ipv6() && port.host_ip.is_loopback() {
+            return None;
+        }
+        let from = (port.host_ip, port.published).into();
+        Some(Redirect { from, protocol: port.protocol, to: (to, port.target).into() })
+    };
+    endpoint.published.iter().filter_map(redirect).collect()
+}
+
+/// The subnets of a new network, or why it can't have them.
+fn choose_subnets(
+    config: &NetworkConfig,
+    others: &[NetworkRecord],
+    routes: &[Cidr],
+) -> Result<Vec<Subnet>, String> {
+    let mut subnets: Vec<Subnet> = Vec::new();
+    let mut open: Option<&AddressPool> = None;
+    for pool in &config.pools {
+        match ipam::configured(pool).map_err(|error| error.to_string())? {
+            Some(subnet) => subnets.push(subnet),
+            None => open = Some(pool),
+        }
+    }
+    let network_subnets = || others.iter().flat_map(|other| other.subnets.iter().map(move |subnet| (other, subnet)));
+    for subnet in &subnets {
+        if let Some((other, taken)) = network_subnets().find(|(_, taken)| taken.cidr.overlaps(subnet.cidr)) {
+            let name = &other.config.name;
+            return Err(format!(
+                "Pool overlaps with other one on this address space: {} is {} of network {name}",
+                subnet.cidr, taken.cidr
+            ));
+        }
+        // A route to a part of it would take that part away; one that is wider loses to it, as it should.
+        if let Some(route) = routes.iter().find(|route| subnet.cidr.covers(**route)) {
+            return Err(format!(
+                "Pool overlaps with other one on this address space: {} has the route {route} of this machine in it",
+                subnet.cidr
+            ));
+        }
+    }
+    let blank = AddressPool {
+        subnet: None,
+        ip_range: None,
+        gateway: None,
+        aux_addresses: std::collections::BTreeMap::new(),
+    };
+    let open = open.unwrap_or(&blank);
+    if config.enable_ipv4 && !subnets.iter().any(|subnet| subnet.cidr.is_ipv4()) {
+        let mut used: Vec<Cidr> = routes.to_vec();
+        used.extend(network_subnets().map(|(_, subnet)| subnet.cidr));
+        used.extend(resolvers().into_iter().map(|address| Cidr::new(address, 128)));
+        let cidr = ipam::choose(&used).ok_or_else(|| {
+            let networks: Vec<&str> = others.iter().map(|other| other.config.name.as_str()).collect();
+            format!(
+                "could not find an available, non-overlapping IPv4 address pool among the {} defaults to assign to the \
+                 network: the machine has {} routes, and networks {}",
+                ipam::pool_count(),
+                routes.len(),
+                networks.join(", ")
+            )
+        })?;
+        subnets.push(ipam::complete(cidr, open, false).map_err(|error| error.to_string())?);
+    }
+    if config.enable_ipv6 && !subnets.iter().any(|subnet| !subnet.cidr.is_ipv4()) {
+        let mut random = [0; 8];
+        File::open("/dev/urandom")
+            .and_then(|mut file| file.read_exact(&mut random))
+            .map_err(|error| format!("/dev/urandom: {error}"))?;
+        let cidr = ipam::unique_local(u64::from_ne_bytes(random));
+        let only_v6 = if config.enable_ipv4 { &blank } else { open };
+        subnets.push(ipam::complete(cidr, only_v6, false).map_err(|error| error.to_string())?);
+    }
+    subnets.retain(|subnet| if subnet.cidr.is_ipv4() { config.enable_ipv4 } else { config.enable_ipv6 });
+    subnets.sort_by_key(|subnet| !subnet.cidr.is_ipv4());
+    Ok(subnets)
+}
+
+/// The machine's own name servers: a subnet over one of them would cut it off.
+fn resolvers() -> Vec<IpAddr> {
+    // Without the file there is nothing to avoid.
+    files::name_servers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
 }
 
 /// Why a network operation failed.

@@ -4,7 +4,7 @@
 
 use std::io;
 
-use netlink_bindings::nftables::{self, MetaKeys, Nfgenmsg, PayloadBase, PushExprListAttrs, VerdictCode};
+use netlink_bindings::nftables::{self, MetaKeys, Nfgenmsg, PayloadBase, PushExprAttrs, PushExprListAttrs, VerdictCode};
 use netlink_bindings::traits::Pusher;
 use netlink_socket2::NetlinkSocket;
 use nix::errno::Errno;
@@ -204,6 +204,11 @@ impl<'a> Transaction<'a> {
             .push_key_type(type_number(keys))
             .push_key_len(type_length(keys))
             .push_id(self.sets);
+        // How nft is to print keys of the machine's byte order: NFTNL_UDATA_SET_KEYBYTEORDER, host endian.
+        let set = match keys {
+            [IFNAME] => set.push_userdata(&[0, 4, 1, 0, 0, 0]),
+            _ => set,
+        };
         if !values.is_empty() {
             set.push_data_type(type_number(values)).push_data_len(type_length(values));
         }
@@ -343,18 +348,11 @@ fn encode<P: Pusher>(list: PushExprListAttrs<P>, expression: &Expression) -> Pus
             let data = element.nested_data_cmp().push_sreg(from.number()).push_op(1).nested_data();
             data.push_value(&[0; 4]).end_nested().end_nested().end_nested()
         }
-        Expression::In(from, set) => {
-            let data = element.nested_data_lookup().push_set_bytes(set.as_bytes()).push_sreg(from.number());
-            data.end_nested().end_nested()
-        }
-        Expression::NotIn(from, set) => {
-            // NFT_LOOKUP_F_INV
-            let data = element.nested_data_lookup().push_set_bytes(set.as_bytes()).push_sreg(from.number());
-            data.push_flags(1).end_nested().end_nested()
-        }
+        Expression::In(from, set) => lookup(element, set, &[(LOOKUP_SREG, from.number())]),
+        // NFT_LOOKUP_F_INV
+        Expression::NotIn(from, set) => lookup(element, set, &[(LOOKUP_SREG, from.number()), (LOOKUP_FLAGS, 1)]),
         Expression::Map(from, set, to) => {
-            let data = element.nested_data_lookup().push_set_bytes(set.as_bytes()).push_sreg(from.number());
-            data.push_dreg(to.number()).end_nested().end_nested()
+            lookup(element, set, &[(LOOKUP_SREG, from.number()), (LOOKUP_DREG, to.number())])
         }
         Expression::Dnat(address, port, family) => {
             let family = match family {
@@ -380,6 +378,27 @@ fn encode<P: Pusher>(list: PushExprListAttrs<P>, expression: &Expression) -> Pus
         }
         Expression::Accept | Expression::Drop | Expression::Jump(_) => element.end_nested(),
     }
+}
+
+/// NFTA_LOOKUP_…; the crate numbers them otherwise than the kernel.
+const LOOKUP_SREG: u16 = 2;
+const LOOKUP_DREG: u16 = 3;
+const LOOKUP_FLAGS: u16 = 5;
+
+fn lookup<P: Pusher>(
+    element: PushExprAttrs<PushExprListAttrs<P>>,
+    set: &str,
+    attributes: &[(u16, u32)],
+) -> PushExprListAttrs<P> {
+    let mut data = element.nested_data_lookup().push_set_bytes(set.as_bytes());
+    let bytes = data.as_vec_mut();
+    for (kind, value) in attributes {
+        bytes.resize(bytes.len().next_multiple_of(4), 0);
+        bytes.extend(8_u16.to_ne_bytes());
+        bytes.extend(kind.to_ne_bytes());
+        bytes.extend(value.to_be_bytes());
+    }
+    data.end_nested().end_nested()
 }
 
 /// A conversation with the nftables of one network namespace: that of the thread that used it first.

@@ -1,0 +1,159 @@
+//! Which address a container gets: a slot keeps its own as long as the network lives. Pure but for the question who is
+//! connected.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::engine::{Attachment, ContainerId};
+use crate::runtime::network::NetworkError;
+use crate::runtime::network::record::{Lease, Leases, NetworkRecord, Subnet};
+
+/// One decision over a network's leases.
+pub struct Leasing<'a> {
+    /// Of which network.
+    pub network: &'a NetworkRecord,
+    /// As they stand; leases that have to yield are changed here.
+    pub leases: &'a mut Leases,
+    /// For whom.
+    pub container: &'a ContainerId,
+    /// Whether a container is connected now.
+    pub connected: &'a dyn Fn(&ContainerId) -> bool,
+}
+
+impl Leasing<'_> {
+    /// The key and the addresses of a container in this slot.
+    pub fn grant(
+        &mut self,
+        project: &str,
+        slot: &str,
+        attachment: &Attachment,
+    ) -> Result<(String, Lease), NetworkError> {
+        let own = self.container.0.clone();
+        let shared = format!("{project}/{slot}");
+        // While its predecessor runs on, a container of the same slot is one of its own.
+        let busy = |lease: &Lease| lease.container != *self.container && (self.connected)(&lease.container);
+        let key = if slot.is_empty() || self.leases.leases.get(&shared).is_some_and(busy) { own } else { shared };
+        let former = self.leases.leases.get(&key).cloned();
+        let former = |ipv4: bool| {
+            former.as_ref().and_then(|lease| if ipv4 { lease.ipv4.map(IpAddr::from) } else { lease.ipv6.map(IpAddr::from) })
+        };
+        let ipv4 = self.address(&key, true, attachment.ipv4_address.map(IpAddr::from), former(true))?;
+        let ipv6 = self.address(&key, false, attachment.ipv6_address.map(IpAddr::from), former(false))?;
+        let ports = self.leases.leases.get(&key).map(|lease| lease.ports.clone()).unwrap_or_default();
+        Ok((key, Lease { container: self.container.clone(), ipv4: ipv4.and_then(v4), ipv6: ipv6.and_then(v6), ports }))
+    }
+
+    fn address(
+        &mut self,
+        key: &str,
+        ipv4: bool,
+        wanted: Option<IpAddr>,
+        former: Option<IpAddr>,
+    ) -> Result<Option<IpAddr>, NetworkError> {
+        let subnet = match (self.network.subnet(ipv4), wanted) {
+            (Some(subnet), _) => subnet.clone(),
+            (None, None) => return Ok(None),
+            (None, Some(wanted)) => return Err(self.invalid(outside(wanted))),
+        };
+        if let Some(wanted) = wanted {
+            return self.fixed(key, &subnet, wanted).map(Some);
+        }
+        let taken = self.taken(key, ipv4);
+        if let Some(former) = former.filter(|former| subnet.usable(*former) && !taken.contains(former)) {
+            return Ok(Some(former));
+        }
+        if let Some(free) = subnet.lowest_free(&taken) {
+            return Ok(Some(free));
+        }
+        // None is free: the lowest of those that were kept for slots without a running container.
+        let idle = self
+            .leases
+            .leases
+            .iter()
+            .filter(|(other, lease)| *other != key && !(self.connected)(&lease.container))
+            .filter_map(|(other, lease)| Some((address_of(lease, ipv4)?, other.clone())))
+            .filter(|(address, _)| subnet.range.unwrap_or(subnet.cidr).contains(*address))
+            .min();
+        match idle {
+            Some((address, other)) => {
+                self.release(&other, ipv4);
+                Ok(Some(address))
+            }
+            None => {
+                let family = if ipv4 { "IPv4" } else { "IPv6" };
+                let name = &self.network.config.name;
+                Err(self.invalid(format!(
+                    "no available {family} addresses on this network's address pools: {name} ({})",
+                    subnet.cidr
+                )))
+            }
+        }
+    }
+
+    /// The address that was asked for; whoever had it kept without running has to yield.
+    fn fixed(&mut self, key: &str, subnet: &Subnet, wanted: IpAddr) -> Result<IpAddr, NetworkError> {
+        if !subnet.configured {
+            return Err(self.invalid(
+                "user specified IP address is supported only when connecting to networks with user configured subnets"
+                    .to_owned(),
+            ));
+        }
+        if !subnet.cidr.contains(wanted) {
+            return Err(self.invalid(outside(wanted)));
+        }
+        if !subnet.usable(wanted) {
+            return Err(self.invalid(format!("Address already in use: {wanted} is the network's own")));
+        }
+        let holder = self.leases.leases.iter().find(|(other, lease)| {
+            *other != key && address_of(lease, wanted.is_ipv4()) == Some(wanted)
+        });
+        if let Some((other, lease)) = holder {
+            if (self.connected)(&lease.container) {
+                return Err(self.invalid(format!("Address already in use: {wanted} is {other}'s")));
+            }
+            let other = other.clone();
+            self.release(&other, wanted.is_ipv4());
+        }
+        Ok(wanted)
+    }
+
+    fn release(&mut self, key: &str, ipv4: bool) {
+        if let Some(lease) = self.leases.leases.get_mut(key) {
+            match ipv4 {
+                true => lease.ipv4 = None,
+                false => lease.ipv6 = None,
+            }
+        }
+    }
+
+    fn taken(&self, key: &str, ipv4: bool) -> BTreeSet<IpAddr> {
+        let others = self.leases.leases.iter().filter(|(other, _)| *other != key);
+        others.filter_map(|(_, lease)| address_of(lease, ipv4)).collect()
+    }
+
+    fn invalid(&self, reason: String) -> NetworkError {
+        NetworkError::Invalid { network: self.network.config.name.clone(), reason }
+    }
+}
+
+fn outside(wanted: IpAddr) -> String {
+    format!("no configured subnet or ip-range contain the IP address {wanted}")
+}
+
+fn address_of(lease: &Lease, ipv4: bool) -> Option<IpAddr> {
+    if ipv4 { lease.ipv4.map(IpAddr::from) } else { lease.ipv6.map(IpAddr::from) }
+}
+
+fn v4(address: IpAddr) -> Option<Ipv4Addr> {
+    match address {
+        IpAddr::V4(address) => Some(address),
+        IpAddr::V6(_) => None,
+    }
+}
+
+fn v6(address: IpAddr) -> Option<Ipv6Addr> {
+    match address {
+        IpAddr::V6(address) => Some(address),
+        IpAddr::V4(_) => None,
+    }
+}

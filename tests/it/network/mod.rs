@@ -1,0 +1,5 @@
+//! Networks on the real kernel: namespaces, bridges, firewall, ports. Each test has a data folder, and so an nftables table
+//! and bridges, of its own, and checks that nothing of them is left.
+
+mod connect;
+mod support;

@@ -1,0 +1,248 @@
+//! A machine's networks for one test, and traffic in and out of namespaces.
+
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::Command;
+use std::thread::{self, JoinHandle};
+
+use nix::sched::{CloneFlags, setns};
+use xcompose::engine::{Attachment, ContainerId, NetworkConfig, PortMapping};
+use xcompose::runtime::layout::Layout;
+use xcompose::runtime::network::connect::{ConnectRequest, Connection, Connector};
+use xcompose::runtime::network::firewall::table_name;
+use xcompose::runtime::network::record::NetworkRecord;
+use xcompose::runtime::network::{NetworkError, Networks};
+use xcompose::values::protocol::Protocol;
+
+use crate::support::PATIENCE;
+
+/// Networks below a folder of their own.
+pub struct Host {
+    root: tempfile::TempDir,
+    pub networks: Networks,
+}
+
+impl Host {
+    pub fn new() -> Host {
+        let root = tempfile::Builder::new().prefix("xc-net-").tempdir().unwrap();
+        let networks = Networks::new(Layout::new(root.path().join("data"), root.path().join("run")));
+        Host { root, networks }
+    }
+
+    pub fn table(&self) -> String {
+        table_name(&self.root.path().join("data"))
+    }
+
+    pub fn network(&self, name: &str) -> NetworkRecord {
+        self.networks.create(&config(name)).unwrap()
+    }
+
+    /// Connects a container as a start thread does.
+    pub fn connect(&self, spec: &Spec) -> Result<Guest, NetworkError> {
+        let networks = self.networks.clone();
+        let spec = spec.clone();
+        thread::spawn(move || {
+            let mut connector = Connector::new(networks)?;
+            let request = ConnectRequest {
+                container: &spec.id,
+                name: &spec.name.parse().unwrap(),
+                project: &"p".parse().unwrap(),
+                slot: &spec.slot,
+                hostname: &spec.hostname,
+                attachments: &spec.attachments,
+                ports: &spec.ports,
+                sysctls: &spec.sysctls,
+            };
+            let connection = connector.connect(&request);
+            connector.leave().unwrap();
+            Ok(Guest { id: spec.id.clone(), connection: connection? })
+        })
+        .join()
+        .unwrap()
+    }
+
+    /// A container on these networks, its slot and name the same.
+    pub fn guest(&self, name: &str, networks: &[&str]) -> Guest {
+        self.connect(&Spec::new(name, networks)).unwrap()
+    }
+
+    pub fn disconnect(&self, guest: Guest) {
+        self.networks.disconnect(&guest.id, &guest.connection.endpoints).unwrap();
+    }
+
+    /// Removes every network and checks that nothing is left of them.
+    pub fn end(self) {
+        let all = self.networks.list().unwrap();
+        for network in &all {
+            self.networks.remove(&network.config.name).unwrap();
+        }
+        self.assert_nothing_left(&all);
+    }
+
+    pub fn assert_nothing_left(&self, networks: &[NetworkRecord]) {
+        for network in networks {
+            assert!(!link_exists(&network.bridge), "{} is left", network.bridge);
+        }
+        assert!(!nft(&["list", "tables"]).contains(&format!("inet {}\n", self.table())), "the table is left");
+        let files = Command::new("find").arg(self.root.path()).args(["-name", "*.json*"]).output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&files.stdout), "");
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        for network in self.networks.list().unwrap_or_default() {
+            for endpoint in self.networks.endpoints(&network.id).unwrap_or_default() {
+                let path = self.networks.layout().endpoints(&network.id);
+                let _ = std::fs::remove_file(path.join(format!("{}.json", endpoint.container.0)));
+            }
+            let _ = self.networks.remove(&network.config.name);
+        }
+    }
+}
+
+/// A container to connect.
+#[derive(Clone)]
+pub struct Spec {
+    pub id: ContainerId,
+    pub name: String,
+    pub slot: String,
+    pub hostname: String,
+    pub attachments: Vec<Attachment>,
+    pub ports: Vec<PortMapping>,
+    pub sysctls: BTreeMap<String, String>,
+}
+
+impl Spec {
+    pub fn new(name: &str, networks: &[&str]) -> Spec {
+        static NEXT: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(1);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        Spec {
+            id: ContainerId(format!("{number:012x}{:052x}", std::process::id())),
+            name: name.to_owned(),
+            slot: format!("{name}/1"),
+            hostname: format!("{number:012x}"),
+            attachments: networks.iter().map(|network| attachment(network)).collect(),
+            ports: Vec::new(),
+            sysctls: BTreeMap::new(),
+        }
+    }
+
+    pub fn publish(mut self, host_ip: Option<&str>, published: Option<u16>, target: u16) -> Spec {
+        self.ports.push(PortMapping {
+            host_ip: host_ip.map(|address| address.parse().unwrap()),
+            published: published.map(|port| (port, port)),
+            target,
+            protocol: Protocol::Tcp,
+        });
+        self
+    }
+}
+
+pub fn attachment(network: &str) -> Attachment {
+    Attachment {
+        network: network.parse().unwrap(),
+        aliases: Vec::new(),
+        links: BTreeMap::new(),
+        ipv4_address: None,
+        ipv6_address: None,
+        link_local_ips: Vec::new(),
+        mac_address: None,
+        interface_name: None,
+        gw_priority: 0,
+        driver_opts: BTreeMap::new(),
+    }
+}
+
+pub fn config(name: &str) -> NetworkConfig {
+    NetworkConfig {
+        name: name.parse().unwrap(),
+        labels: BTreeMap::new(),
+        driver: "bridge".to_owned(),
+        driver_opts: BTreeMap::new(),
+        internal: false,
+        attachable: false,
+        enable_ipv4: true,
+        enable_ipv6: false,
+        pools: Vec::new(),
+    }
+}
+
+/// A connected container without processes.
+pub struct Guest {
+    pub id: ContainerId,
+    pub connection: Connection,
+}
+
+impl Guest {
+    /// Does something in its network namespace.
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        inside(&self.connection.netns, work)
+    }
+
+    pub fn ipv4(&self) -> IpAddr {
+        self.connection.endpoints[0].ipv4.unwrap().into()
+    }
+
+    /// Answers one connection with its caller's address and a word.
+    pub fn serve_once(&self, port: u16, word: &'static str) -> JoinHandle<SocketAddr> {
+        let listener = self.inside(|| TcpListener::bind(("0.0.0.0", port)).unwrap());
+        serve_once(listener, word)
+    }
+
+    /// Whether a connection out of it is made, and what is said there.
+    pub fn ask(&self, address: SocketAddr) -> Option<String> {
+        self.inside(|| ask(address))
+    }
+
+    pub fn command(&self, command: &[&str]) -> String {
+        let output = self.inside(|| Command::new(command[0]).args(&command[1..]).output().unwrap());
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+pub fn serve_once(listener: TcpListener, word: &'static str) -> JoinHandle<SocketAddr> {
+    thread::spawn(move || {
+        let (mut connection, caller) = listener.accept().unwrap();
+        connection.write_all(word.as_bytes()).unwrap();
+        caller
+    })
+}
+
+pub fn inside<T: Send>(netns: &OwnedFd, work: impl FnOnce() -> T + Send) -> T {
+    thread::scope(|scope| {
+        let enter = || {
+            setns(netns.as_fd(), CloneFlags::CLONE_NEWNET).unwrap();
+            work()
+        };
+        scope.spawn(enter).join().unwrap()
+    })
+}
+
+/// What is said at an address; `None` if it can't be reached. What is dropped shows as silence: two seconds of it are
+/// taken for that.
+pub fn ask(address: SocketAddr) -> Option<String> {
+    let mut connection = TcpStream::connect_timeout(&address, std::time::Duration::from_secs(2)).ok()?;
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    Some(answer)
+}
+
+pub fn udp(address: &str) -> UdpSocket {
+    let socket = UdpSocket::bind(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket
+}
+
+pub fn link_exists(name: &str) -> bool {
+    std::path::Path::new("/sys/class/net").join(name).exists()
+}
+
+pub fn nft(arguments: &[&str]) -> String {
+    let output = Command::new("nft").args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap() + "\n"
+}
