@@ -26,11 +26,7 @@ pub fn ensure(socket: &mut Socket, network: &NetworkRecord) -> Result<(), OsErro
             socket.run(vec![Request::bridge(&network.bridge, mac, network.mtu())])?;
             let made = match socket.index(&network.bridge)? {
                 Some(index) => complete(socket, network, index),
-                None => Err(OsError {
-                    call: "find bridge",
-                    subject: network.bridge.clone(),
-                    errno: Errno::ENODEV,
-                }),
+                None => Err(OsError { call: "find bridge", subject: network.bridge.clone(), errno: Errno::ENODEV }),
             };
             if made.is_err() {
                 // The first failure is the one to tell.

@@ -272,11 +272,7 @@ fn add_gateways(legs: &mut [Leg<'_>]) {
 }
 
 /// The names a container answers to; compared without regard to case, so kept in lower case.
-fn endpoint_record(
-    request: &ConnectRequest<'_>,
-    leg: &Leg<'_>,
-    published: Vec<PublishedPort>,
-) -> EndpointRecord {
+fn endpoint_record(request: &ConnectRequest<'_>, leg: &Leg<'_>, published: Vec<PublishedPort>) -> EndpointRecord {
     let own = [request.name.as_str(), request.container.short(), request.hostname];
     let mut names: Vec<String> = Vec::new();
     for name in own.into_iter().chain(leg.attachment.aliases.iter().map(String::as_str)) {

@@ -121,7 +121,8 @@ impl Firewall {
     /// Takes a network's elements away. Nothing happens for what is not there.
     pub fn forget(&mut self, zone: &Zone) -> Result<(), OsError> {
         for (set, key) in elements_of(zone) {
-            let gone = self.socket.commit(Family::Inet, &self.table, |transaction| transaction.delete_element(set, &key));
+            let gone =
+                self.socket.commit(Family::Inet, &self.table, |transaction| transaction.delete_element(set, &key));
             unless_missing(gone)?;
         }
         let comment = docker_comment(&zone.bridge);
@@ -223,7 +224,8 @@ impl Firewall {
         self.socket.commit(Family::Ip, table, |transaction| {
             for key in [MetaKeys::Iifname, MetaKeys::Oifname] {
                 let name = ifname(&zone.bridge);
-                let rule = [Expression::Meta(key, Register(0)), Expression::Equal(Register(0), name), Expression::Accept];
+                let rule =
+                    [Expression::Meta(key, Register(0)), Expression::Equal(Register(0), name), Expression::Accept];
                 transaction.insert(chain, &comment, &rule);
             }
         })

@@ -35,7 +35,9 @@ impl Leasing<'_> {
         let key = if slot.is_empty() || self.leases.leases.get(&shared).is_some_and(busy) { own } else { shared };
         let former = self.leases.leases.get(&key).cloned();
         let former = |ipv4: bool| {
-            former.as_ref().and_then(|lease| if ipv4 { lease.ipv4.map(IpAddr::from) } else { lease.ipv6.map(IpAddr::from) })
+            former
+                .as_ref()
+                .and_then(|lease| if ipv4 { lease.ipv4.map(IpAddr::from) } else { lease.ipv6.map(IpAddr::from) })
         };
         let ipv4 = self.address(&key, true, attachment.ipv4_address.map(IpAddr::from), former(true))?;
         let ipv6 = self.address(&key, false, attachment.ipv6_address.map(IpAddr::from), former(false))?;
@@ -104,9 +106,11 @@ impl Leasing<'_> {
         if !subnet.usable(wanted) {
             return Err(self.invalid(format!("Address already in use: {wanted} is the network's own")));
         }
-        let holder = self.leases.leases.iter().find(|(other, lease)| {
-            *other != key && address_of(lease, wanted.is_ipv4()) == Some(wanted)
-        });
+        let holder = self
+            .leases
+            .leases
+            .iter()
+            .find(|(other, lease)| *other != key && address_of(lease, wanted.is_ipv4()) == Some(wanted));
         if let Some((other, lease)) = holder {
             if (self.connected)(&lease.container) {
                 return Err(self.invalid(format!("Address already in use: {wanted} is {other}'s")));

@@ -176,12 +176,7 @@ impl Networks {
         result
     }
 
-    fn disconnect_one(
-        &self,
-        container: &ContainerId,
-        name: &NetworkName,
-        network: &str,
-    ) -> Result<(), NetworkError> {
+    fn disconnect_one(&self, container: &ContainerId, name: &NetworkName, network: &str) -> Result<(), NetworkError> {
         let path = self.endpoint(network, container);
         let record: Option<EndpointRecord> = store::read(&path).or_os("read", path.display().to_string())?;
         let Some(record) = record else { return Ok(()) };
@@ -305,11 +300,7 @@ fn redirects(endpoint: &EndpointRecord) -> Vec<Redirect> {
 }
 
 /// The subnets of a new network, or why it can't have them.
-fn choose_subnets(
-    config: &NetworkConfig,
-    others: &[NetworkRecord],
-    routes: &[Cidr],
-) -> Result<Vec<Subnet>, String> {
+fn choose_subnets(config: &NetworkConfig, others: &[NetworkRecord], routes: &[Cidr]) -> Result<Vec<Subnet>, String> {
     let mut subnets: Vec<Subnet> = Vec::new();
     let mut open: Option<&AddressPool> = None;
     for pool in &config.pools {
@@ -335,12 +326,8 @@ fn choose_subnets(
             ));
         }
     }
-    let blank = AddressPool {
-        subnet: None,
-        ip_range: None,
-        gateway: None,
-        aux_addresses: std::collections::BTreeMap::new(),
-    };
+    let blank =
+        AddressPool { subnet: None, ip_range: None, gateway: None, aux_addresses: std::collections::BTreeMap::new() };
     let open = open.unwrap_or(&blank);
     if config.enable_ipv4 && !subnets.iter().any(|subnet| subnet.cidr.is_ipv4()) {
         let mut used: Vec<Cidr> = routes.to_vec();

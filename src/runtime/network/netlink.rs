@@ -109,9 +109,9 @@ impl Request {
         let mut message = Request::link(name);
         let mut settings = InetDevConf::default();
         settings.route_localnet = 1;
-        message.attributes.push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![
-            AfSpecInet::DevConfRequest(settings),
-        ])]));
+        message
+            .attributes
+            .push(LinkAttribute::AfSpecUnspec(vec![AfSpecUnspec::Inet(vec![AfSpecInet::DevConfRequest(settings)])]));
         Request::new(RouteNetlinkMessage::SetLink(message), 0, "set route_localnet of", name)
     }
 

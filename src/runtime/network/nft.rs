@@ -4,7 +4,9 @@
 
 use std::io;
 
-use netlink_bindings::nftables::{self, MetaKeys, Nfgenmsg, PayloadBase, PushExprAttrs, PushExprListAttrs, VerdictCode};
+use netlink_bindings::nftables::{
+    self, MetaKeys, Nfgenmsg, PayloadBase, PushExprAttrs, PushExprListAttrs, VerdictCode,
+};
 use netlink_bindings::traits::Pusher;
 use netlink_socket2::NetlinkSocket;
 use nix::errno::Errno;
@@ -247,8 +249,7 @@ impl<'a> Transaction<'a> {
     /// Makes a chain.
     pub fn new_chain(&mut self, name: &str, hook: Option<Hook>) {
         let request = self.chained.request().set_create().op_newchain_do(&header(self.family));
-        let chain =
-            request.into_encoder().push_table_bytes(self.table.as_bytes()).push_name_bytes(name.as_bytes());
+        let chain = request.into_encoder().push_table_bytes(self.table.as_bytes()).push_name_bytes(name.as_bytes());
         if let Some(hook) = hook {
             chain
                 .nested_hook()

@@ -10,9 +10,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::socket::{
-    self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt,
-};
+use nix::sys::socket::{self, AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, setsockopt, sockopt};
 
 use crate::engine::{PortMapping, PublishedPort};
 use crate::runtime::network::NetworkError;
@@ -141,12 +139,7 @@ fn hold_all(
             0 => bound_port(&socket).map_err(NetworkError::Os)?,
             port => port,
         };
-        let port = PublishedPort {
-            host_ip: *address,
-            published,
-            target: mapping.target,
-            protocol: mapping.protocol,
-        };
+        let port = PublishedPort { host_ip: *address, published, target: mapping.target, protocol: mapping.protocol };
         holders.push(Holder { port, target: (behind, mapping.target).into(), socket });
     }
     Ok(holders)
@@ -232,7 +225,8 @@ fn inode_on(address: SocketAddr, protocol: Protocol) -> Option<u64> {
             let fields: Vec<&str> = line.split_whitespace().collect();
             let (host, port) = fields.get(1)?.rsplit_once(':')?;
             let same_port = u16::from_str_radix(port, 16).ok()? == address.port();
-            (same_port && *fields.get(3)? == state && clashes(host, address.ip())).then(|| fields.get(9)?.parse().ok())?
+            (same_port && *fields.get(3)? == state && clashes(host, address.ip()))
+                .then(|| fields.get(9)?.parse().ok())?
         })
     })
 }

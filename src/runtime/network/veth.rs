@@ -97,7 +97,8 @@ mod tests {
         assert_eq!(print_mac(mac), "02:42:ac:12:00:02");
         assert_eq!(parse_mac("02:42:ac:12:00:02"), Some(mac));
         assert_eq!(parse_mac("02-42-AC-12-00-02"), Some(mac));
-        for wrong in ["", "02:42", "01:42:ac:12:00:02", "02:42:ac:12:00:02:03", "2:42:ac:12:0:02", "+2:42:ac:12:00:02"] {
+        for wrong in ["", "02:42", "01:42:ac:12:00:02", "02:42:ac:12:00:02:03", "2:42:ac:12:0:02", "+2:42:ac:12:00:02"]
+        {
             assert_eq!(parse_mac(wrong), None, "{wrong}");
         }
     }
