@@ -1,6 +1,8 @@
 //! All unsafe code, and the error of a kernel call.
 
 pub mod mount;
+pub mod spawn;
+pub mod terminal;
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};

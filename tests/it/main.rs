@@ -4,5 +4,6 @@ mod dns;
 mod house;
 mod images;
 mod network;
+mod runtime;
 mod scenarios;
 mod support;

@@ -1,0 +1,5 @@
+//! The runtime's parts on the real kernel, as root.
+
+mod confinement;
+mod sandbox;
+mod start;
