@@ -17,7 +17,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 
 /// An outside crate and the only places that may name it.
 const HOMES: [(&str, &[&str]); 12] = [
-    ("saphyr_parser", &["spec/tree"]),
+    ("libyaml_safer", &["spec/tree"]),
     ("petgraph", &["planner/graph"]),
     ("rtnetlink", &["runtime/network/netlink"]),
     ("netlink_bindings", &["runtime/network/"]),

@@ -66,6 +66,55 @@ fn float(word: &str) -> Option<Value> {
     value.is_finite().then_some(Value::Float(value))
 }
 
+/// `2001-1-2`, alone or with a time: as RFC 3339 has it. Quoted, it would be a text.
+pub(super) fn timestamp(word: &str) -> Option<String> {
+    let (day, time) = match word.split_once(['T', 't', ' ']) {
+        Some((day, time)) => (day, Some(time)),
+        None => (word, None),
+    };
+    let number = |text: &str, digits: std::ops::RangeInclusive<usize>| {
+        let formed = digits.contains(&text.len()) && text.bytes().all(|c| c.is_ascii_digit());
+        text.parse::<u32>().ok().filter(|_| formed)
+    };
+    let mut parts = day.splitn(3, '-');
+    let year = number(parts.next()?, 4..=4)?;
+    let (month, day) = (number(parts.next()?, 1..=2)?, number(parts.next()?, 1..=2)?);
+    let days = match month {
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if !(1..=days).contains(&day) {
+        return None;
+    }
+    let Some(time) = time else { return Some(format!("{year:04}-{month:02}-{day:02}T00:00:00Z")) };
+    let (time, zone) = match time.find(['Z', '+', '-']) {
+        // A zone goes with a `T`, and none with a space.
+        Some(at) if !word.contains(' ') => (&time[..at], &time[at..]),
+        None if word.contains(' ') => (time, "Z"),
+        Some(_) | None => return None,
+    };
+    let (time, fraction) = time.split_once('.').map_or((time, None), |(time, fraction)| (time, Some(fraction)));
+    let mut parts = time.splitn(3, ':').map(|part| number(part, 1..=2));
+    let (hour, minute, second) = (parts.next()??, parts.next()??, parts.next()??);
+    let zoned = zone == "Z" || {
+        let (hours, minutes) = zone[1..].split_once(':')?;
+        number(hours, 2..=2)? < 25 && number(minutes, 2..=2)? < 61
+    };
+    let fraction = match fraction {
+        None => String::new(),
+        Some(digits) => {
+            number(digits, 1..=9)?;
+            let digits = digits.trim_end_matches('0');
+            if digits.is_empty() { String::new() } else { format!(".{digits}") }
+        }
+    };
+    (hour < 24 && minute < 60 && second < 60 && zoned)
+        .then(|| format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{fraction}{zone}"))
+}
+
 /// As Go's `fmt.Sprint` prints it.
 pub(super) fn text(value: &Value) -> Option<String> {
     match value {
@@ -141,6 +190,25 @@ mod tests {
     fn what_only_looks_like_a_number_is_text() {
         for word in ["1:30", "1.2.3", "-", "+", "0x", "1e", "--1", "0-1", ".", "..", "1e999", "_1", "0o", "12h"] {
             assert_eq!(resolve(word), Value::String(word.into()), "{word}");
+        }
+    }
+
+    #[test]
+    fn dates_are_told_from_what_only_looks_like_one() {
+        for (word, shown) in [
+            ("2001-01-02", "2001-01-02T00:00:00Z"),
+            ("2001-1-2", "2001-01-02T00:00:00Z"),
+            ("2001-01-02T3:4:5Z", "2001-01-02T03:04:05Z"),
+            ("2001-01-02t03:04:05.60+02:00", "2001-01-02T03:04:05.6+02:00"),
+            ("2001-01-02 03:04:05", "2001-01-02T03:04:05Z"),
+            ("2000-02-29", "2000-02-29T00:00:00Z"),
+        ] {
+            assert_eq!(timestamp(word).as_deref(), Some(shown), "{word}");
+        }
+        for word in
+            ["2001-01", "2001-13-01", "2001-02-29", "01-01-2001", "2001-01-02T03:04:05", "2001-01-02 x", "2001-01-02-3"]
+        {
+            assert_eq!(timestamp(word), None, "{word}");
         }
     }
 

@@ -4,9 +4,9 @@ use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput, Tag as YamlTag};
+use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle};
 
-use super::{Mapping, Node, Path, Tag, Value, scalar};
+use super::{Mapping, Node, Path, Step, Tag, Value, scalar};
 use crate::spec::diagnostic::{Diagnostic, Location, SourceFile, SpecError};
 
 /// Maps and lists within each other. Every later stage recurses over the tree and relies on this.
@@ -16,8 +16,11 @@ const VALUES: usize = 2_000_000;
 
 /// Reads every document of a file.
 pub fn parse(file: &Arc<SourceFile>) -> Result<Vec<Node>, SpecError> {
+    let mut parser = Parser::new();
+    parser.set_encoding(libyaml_safer::Encoding::Utf8);
+    parser.set_input(file.text().as_bytes());
     let mut builder = Builder {
-        parser: Parser::new_from_str(file.text()),
+        parser,
         file,
         anchors: HashMap::new(),
         path: Path::root(),
@@ -34,7 +37,7 @@ pub fn parse(file: &Arc<SourceFile>) -> Result<Vec<Node>, SpecError> {
 }
 
 /// A fault after which the rest of the file means nothing. Boxed, since every step may return it.
-type Step<T> = Result<T, Box<Diagnostic>>;
+type Read<T> = Result<T, Box<Diagnostic>>;
 
 enum Anchor {
     /// Its value is still being read: an alias to it here would be endless.
@@ -44,9 +47,9 @@ enum Anchor {
 }
 
 struct Builder<'t> {
-    parser: Parser<'t, StrInput<'t>>,
+    parser: Parser<&'t [u8]>,
     file: &'t Arc<SourceFile>,
-    anchors: HashMap<usize, Anchor>,
+    anchors: HashMap<String, Anchor>,
     path: Path,
     values: usize,
     /// The deepest level since the last anchor began.
@@ -55,74 +58,90 @@ struct Builder<'t> {
     faults: Vec<Diagnostic>,
 }
 
-impl<'t> Builder<'t> {
-    fn documents(&mut self) -> Step<Vec<Node>> {
+impl Builder<'_> {
+    fn documents(&mut self) -> Read<Vec<Node>> {
         let mut documents = Vec::new();
         loop {
-            let (event, span) = self.next()?;
-            match event {
-                Event::StreamEnd => return Ok(documents),
-                Event::StreamStart | Event::DocumentStart(_) | Event::DocumentEnd | Event::Nothing => {}
-                value => documents.push(self.node(value, span)?),
+            let event = self.next()?;
+            match &event.data {
+                EventData::StreamEnd => return Ok(documents),
+                EventData::DocumentStart { version_directive, .. } => {
+                    // As Docker Compose's library has it.
+                    if version_directive.is_some_and(|version| (version.major, version.minor) != (1, 1)) {
+                        let fault = Diagnostic::error(&self.at(&event), "yaml: found incompatible YAML document");
+                        return Err(Box::new(fault.help("leave the %YAML line out")));
+                    }
+                }
+                EventData::StreamStart { .. } | EventData::DocumentEnd { .. } => {}
+                _ => documents.push(self.node(event)?),
             }
         }
     }
 
-    fn next(&mut self) -> Step<(Event<'t>, Span)> {
-        match self.parser.next_event() {
-            Some(Ok(event)) => Ok(event),
-            Some(Err(error)) => {
-                let at = self.at(Span::empty(*error.marker()));
-                Err(Box::new(Diagnostic::error(&at, format!("yaml: {}", error.info()))))
-            }
-            None => Ok((Event::StreamEnd, Span::default())),
-        }
+    fn next(&mut self) -> Read<Event> {
+        self.parser.parse().map_err(|error| {
+            let mark = error.problem_mark().unwrap_or_default();
+            let problem = match error.kind() {
+                libyaml_safer::ErrorKind::Reader => "control characters are not allowed",
+                _ => error.problem(),
+            };
+            let fault = Diagnostic::error(&self.span(mark, mark), format!("yaml: {problem}"));
+            Box::new(match (error.context(), error.context_mark()) {
+                (Some(context), Some(begin)) if !context.is_empty() && begin.line != mark.line => {
+                    fault.note(Some(&self.span(begin, begin)), context)
+                }
+                _ => fault,
+            })
+        })
     }
 
-    fn at(&self, span: Span) -> Location {
-        let short = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
-        let width = if span.start.line() == span.end.line() { span.len() } else { usize::MAX };
+    fn at(&self, event: &Event) -> Location {
+        self.span(event.start_mark, event.end_mark)
+    }
+
+    fn span(&self, start: Mark, end: Mark) -> Location {
+        let short = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        let width = if start.line == end.line { end.column.saturating_sub(start.column) } else { u64::MAX };
         Location {
             file: Arc::clone(self.file),
-            line: short(span.start.line()),
-            column: short(span.start.col() + 1),
+            line: short(start.line + 1),
+            column: short(start.column + 1),
             width: short(width),
         }
     }
 
-    fn node(&mut self, event: Event<'t>, span: Span) -> Step<Node> {
-        let at = self.at(span);
+    fn node(&mut self, event: Event) -> Read<Node> {
+        let at = self.at(&event);
         self.count(1, &at)?;
         self.deeper(0, &at)?;
         let (anchor, before, outer) = (anchor_of(&event), self.values, self.deepest);
-        if let Some(id) = anchor {
-            self.anchors.insert(id, Anchor::Open(at.clone()));
+        if let Some(name) = &anchor {
+            self.anchors.insert(name.clone(), Anchor::Open(at.clone()));
             self.deepest = self.path.steps().len();
         }
-        let node = match event {
-            Event::Alias(id) => return self.alias(id, &at),
-            Event::Scalar(text, style, _, tag) => self.scalar(&text, style, tag.as_deref(), at),
-            Event::SequenceStart(_, tag) => self.sequence(tag.as_deref(), at)?,
-            Event::MappingStart(_, tag) => self.mapping(tag.as_deref(), at)?,
-            Event::Nothing
-            | Event::StreamStart
-            | Event::StreamEnd
-            | Event::DocumentStart(_)
-            | Event::DocumentEnd
-            | Event::SequenceEnd
-            | Event::MappingEnd => {
+        let node = match event.data {
+            EventData::Alias { anchor } => return self.alias(&anchor, &at),
+            EventData::Scalar { value, tag, style, .. } => self.scalar(value, style, tag.as_deref(), at),
+            EventData::SequenceStart { tag, .. } => self.sequence(tag.as_deref(), at)?,
+            EventData::MappingStart { tag, .. } => self.mapping(tag.as_deref(), at)?,
+            EventData::StreamStart { .. }
+            | EventData::StreamEnd
+            | EventData::DocumentStart { .. }
+            | EventData::DocumentEnd { .. }
+            | EventData::SequenceEnd
+            | EventData::MappingEnd => {
                 return Err(Box::new(Diagnostic::error(&at, "yaml: a value is missing here")));
             }
         };
-        if let Some(id) = anchor {
+        if let Some(name) = anchor {
             let (values, depth) = (self.values - before + 1, self.deepest - self.path.steps().len());
             self.deepest = self.deepest.max(outer);
-            self.anchors.insert(id, Anchor::Done { node: Rc::new(node.clone()), values, depth });
+            self.anchors.insert(name, Anchor::Done { node: Rc::new(node.clone()), values, depth });
         }
         Ok(node)
     }
 
-    fn count(&mut self, values: usize, at: &Location) -> Step<()> {
+    fn count(&mut self, values: usize, at: &Location) -> Read<()> {
         self.values += values;
         if self.values > VALUES {
             let message = format!("the file holds more than {VALUES} values, those that aliases repeat included");
@@ -131,33 +150,47 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    fn alias(&mut self, id: usize, at: &Location) -> Step<Node> {
-        let (node, values, depth) = match self.anchors.get(&id) {
+    fn alias(&mut self, anchor: &str, at: &Location) -> Read<Node> {
+        let (node, values, depth) = match self.anchors.get(anchor) {
             Some(Anchor::Done { node, values, depth }) => (Rc::clone(node), *values, *depth),
             Some(Anchor::Open(begin)) => {
-                let fault = Diagnostic::error(
-                    at,
-                    format!("cycle detected: the alias at {} stands within its own anchor", self.path),
-                );
-                return Err(Box::new(fault.note(Some(begin), "the anchor is here")));
+                let message = format!("cycle detected: the alias at {} stands within its own anchor", self.path);
+                return Err(Box::new(Diagnostic::error(at, message).note(Some(begin), "the anchor is here")));
             }
-            None => return Err(Box::new(Diagnostic::error(at, "yaml: unknown anchor"))),
+            None => {
+                let known: Vec<&str> = self.anchors.keys().map(String::as_str).collect();
+                let fault = Diagnostic::error(at, format!("yaml: unknown anchor '{anchor}' referenced"));
+                return Err(Box::new(fault.did_you_mean(anchor, known)));
+            }
         };
         self.count(values, at)?;
         self.deeper(depth, at)?;
         Ok((*node).clone())
     }
 
-    fn scalar(&mut self, text: &str, style: ScalarStyle, tag: Option<&YamlTag>, at: Location) -> Node {
-        let core = tag.filter(|tag| tag.is_yaml_core_schema()).map(|tag| tag.suffix.as_str());
-        let value = match (core, tag) {
-            (Some("str"), _) => Value::String(text.to_owned()),
-            (Some("int" | "float" | "bool" | "null"), _) => self.tagged(text, core.unwrap_or_default(), &at),
+    fn scalar(&mut self, text: String, style: ScalarStyle, tag: Option<&str>, at: Location) -> Node {
+        let core = tag.and_then(|tag| tag.strip_prefix("tag:yaml.org,2002:"));
+        let value = match core {
+            Some("str" | "binary") => Value::String(text),
+            Some(kind @ ("int" | "float" | "bool" | "null")) => self.tagged(&text, kind, &at),
+            _ if style != ScalarStyle::Plain => Value::String(text),
             // An own tag (`!reset` too) leaves the word as it would be without.
-            (Some(_) | None, _) if style == ScalarStyle::Plain => scalar::resolve(text),
-            (Some(_) | None, _) => Value::String(text.to_owned()),
+            _ => match scalar::timestamp(&text) {
+                Some(date) => self.date(&text, date, &at),
+                None => scalar::resolve(&text),
+            },
         };
         Node { value, at, tag: own_tag(tag) }
+    }
+
+    /// Unquoted dates are values of their own, which no attribute takes; `x-…` may hold them, and shows them in full.
+    fn date(&mut self, text: &str, date: String, at: &Location) -> Value {
+        let extension = |step: &Step| matches!(step, Step::Key(key) if key.starts_with("x-") || key == "?");
+        if !self.path.steps().iter().any(extension) {
+            let fault = Diagnostic::error(at, format!("{}: an unquoted date is not a text", self.path));
+            self.faults.push(fault.help(format!("write \"{text}\"")));
+        }
+        Value::String(date)
     }
 
     /// `!!int "5"`: the quotes don't matter, but the word must be of that kind.
@@ -176,7 +209,7 @@ impl<'t> Builder<'t> {
     }
 
     /// Notes that there is a value here with `depth` levels below it.
-    fn deeper(&mut self, depth: usize, at: &Location) -> Step<()> {
+    fn deeper(&mut self, depth: usize, at: &Location) -> Read<()> {
         let level = self.path.steps().len() + depth;
         self.deepest = self.deepest.max(level);
         if level > DEPTH {
@@ -185,52 +218,44 @@ impl<'t> Builder<'t> {
         Ok(())
     }
 
-    fn sequence(&mut self, tag: Option<&YamlTag>, at: Location) -> Step<Node> {
+    fn sequence(&mut self, tag: Option<&str>, at: Location) -> Read<Node> {
         let mut items = Vec::new();
         loop {
-            let (event, span) = self.next()?;
-            if event == Event::SequenceEnd {
+            let event = self.next()?;
+            if event.data == EventData::SequenceEnd {
                 return Ok(Node { value: Value::Sequence(items), at, tag: own_tag(tag) });
             }
             self.path.push_item(items.len());
-            items.push(self.node(event, span)?);
+            items.push(self.node(event)?);
             self.path.pop();
         }
     }
 
-    fn mapping(&mut self, tag: Option<&YamlTag>, at: Location) -> Step<Node> {
+    fn mapping(&mut self, tag: Option<&str>, at: Location) -> Read<Node> {
         let mut map = Mapping::default();
         let mut merged = Vec::new();
         let mut merge_at: Option<Location> = None;
         loop {
-            let (event, span) = self.next()?;
-            if event == Event::MappingEnd {
+            let event = self.next()?;
+            if event.data == EventData::MappingEnd {
                 break;
             }
-            let merge = matches!(&event, Event::Scalar(text, ScalarStyle::Plain, _, None) if text == "<<");
-            self.path.push_key("?");
-            let key = self.node(event, span)?;
-            self.path.pop();
-            let (event, span) = self.next()?;
+            let merge = is_merge(&event.data);
+            let key = self.below("?", event)?;
+            let event = self.next()?;
             if merge {
                 if let Some(first) = merge_at.replace(key.at.clone()) {
                     self.twice("<<", &key.at, &first);
                 }
-                self.path.push_key("<<");
-                let value = self.node(event, span)?;
-                self.path.pop();
+                let value = self.below("<<", event)?;
                 self.merge_sources(value, &mut merged);
                 continue;
             }
             let Some(name) = self.key(&key) else {
-                self.path.push_key("?");
-                self.node(event, span)?;
-                self.path.pop();
+                self.below("?", event)?;
                 continue;
             };
-            self.path.push_key(&name);
-            let value = self.node(event, span)?;
-            self.path.pop();
+            let value = self.below(&name, event)?;
             if let Some(first) = map.entry(&name) {
                 let first = first.key_at.clone();
                 self.twice(&name, &key.at, &first);
@@ -244,6 +269,13 @@ impl<'t> Builder<'t> {
             }
         }
         Ok(Node { value: Value::Mapping(map), at, tag: own_tag(tag) })
+    }
+
+    fn below(&mut self, step: &str, event: Event) -> Read<Node> {
+        self.path.push_key(step);
+        let node = self.node(event)?;
+        self.path.pop();
+        Ok(node)
     }
 
     fn twice(&mut self, name: &str, at: &Location, first: &Location) {
@@ -280,20 +312,23 @@ impl<'t> Builder<'t> {
     }
 }
 
-fn anchor_of(event: &Event<'_>) -> Option<usize> {
-    match event {
-        Event::Scalar(_, _, id, _) | Event::SequenceStart(id, _) | Event::MappingStart(id, _) => {
-            Some(*id).filter(|id| *id > 0)
-        }
+fn anchor_of(event: &Event) -> Option<String> {
+    match &event.data {
+        EventData::Scalar { anchor, .. }
+        | EventData::SequenceStart { anchor, .. }
+        | EventData::MappingStart { anchor, .. } => anchor.clone(),
         _ => None,
     }
 }
 
-fn own_tag(tag: Option<&YamlTag>) -> Option<Tag> {
-    let tag = tag.filter(|tag| tag.handle == "!")?;
-    match tag.suffix.as_str() {
-        "reset" => Some(Tag::Reset),
-        "override" => Some(Tag::Override),
+fn is_merge(key: &EventData) -> bool {
+    matches!(key, EventData::Scalar { value, style: ScalarStyle::Plain, tag: None, .. } if value == "<<")
+}
+
+fn own_tag(tag: Option<&str>) -> Option<Tag> {
+    match tag {
+        Some("!reset") => Some(Tag::Reset),
+        Some("!override") => Some(Tag::Override),
         _ => None,
     }
 }
