@@ -7,16 +7,24 @@
 //! Everything happens within the future of [`run`]: dropping it drops the calls in flight, and the engine finishes or undoes
 //! those; no step begins afterwards.
 
+mod calls;
+mod order;
+pub mod progress;
+mod wait;
+
 use std::collections::BTreeMap;
+use std::future::{Future, poll_fn};
 use std::num::NonZeroUsize;
+use std::task::Poll;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
 
 use crate::engine::{ContainerId, Engine, EngineError, Progress};
-use crate::planner::plan::{Plan, StepId};
-use crate::values::names::ContainerName;
-
-pub mod progress;
-
+use crate::executor::calls::Calls;
+use crate::executor::order::Order;
 use crate::executor::progress::Update;
+use crate::planner::plan::{Plan, StepId};
+use crate::values::names::{ContainerName, ServiceName};
 
 /// Is told what happens. Called from within [`run`], so it must not block.
 pub trait Observer: Send + Sync {
@@ -39,34 +47,48 @@ pub enum StepError {
     /// The engine could not do it.
     #[error(transparent)]
     Engine(#[from] EngineError),
-    /// A container that had to be healthy is not.
-    #[error("dependency failed to start: container {0} is unhealthy")]
+    /// A container that others depend on did not become what they need.
+    #[error("dependency failed to start: {0}")]
+    Dependency(WaitError),
+    /// A service that had to end well did not.
+    #[error("service {:?} didn't complete successfully: exit {status}", .service.as_str())]
+    NotSuccessful {
+        /// Which.
+        service: ServiceName,
+        /// How it ended.
+        status: i32,
+    },
+    /// The limit of the wait for a dependency is over.
+    #[error("timeout waiting for dependencies")]
+    DependencyTimeout,
+    /// A container did not become what `--wait` wants.
+    #[error("{0}")]
+    Wait(WaitError),
+    /// The limit of `--wait` is over.
+    #[error("application not healthy after {0}")]
+    NotHealthyAfter(String),
+}
+
+/// Why a container is not as it was waited for.
+#[derive(Debug, thiserror::Error)]
+pub enum WaitError {
+    /// Its probes say so.
+    #[error("container {0} is unhealthy")]
     Unhealthy(ContainerName),
-    /// A container that had to run has ended.
-    #[error("dependency failed to start: container {container} exited ({status})")]
+    /// It has ended.
+    #[error("container {container} exited ({status})")]
     Exited {
         /// Which.
         container: ContainerName,
         /// How.
         status: i32,
     },
-    /// A container that had to be healthy has no health check.
-    #[error("dependency failed to start: container {0} has no healthcheck configured")]
+    /// Nothing ever tells.
+    #[error("container {0} has no healthcheck configured")]
     NoHealthCheck(ContainerName),
-    /// A container that had to end well did not.
-    #[error("service {service:?} didn't complete successfully: exit {status}")]
-    NotSuccessful {
-        /// Whose.
-        service: String,
-        /// How it ended.
-        status: i32,
-    },
-    /// `--wait-timeout` is over.
-    #[error("timeout waiting for dependencies")]
-    DependencyTimeout,
-    /// `--wait-timeout` is over, with everything started.
-    #[error("application not healthy after {0}")]
-    NotHealthyAfter(String),
+    /// The engine could not tell.
+    #[error(transparent)]
+    Engine(EngineError),
 }
 
 /// A plan was not carried out to its end.
@@ -75,7 +97,7 @@ pub enum StepError {
 pub struct Failed {
     /// What failed, in the order of failing; never empty.
     pub errors: Vec<(StepId, StepError)>,
-    /// What had been done by then.
+    /// What had been made by then.
     pub outcome: Outcome,
 }
 
@@ -86,6 +108,38 @@ pub async fn run(
     parallel: Option<NonZeroUsize>,
     observer: &dyn Observer,
 ) -> Result<Outcome, Failed> {
-    let _ = (plan, engine, parallel, observer);
-    Ok(Outcome::default())
+    let calls = Calls::new(plan, engine, observer);
+    let mut order = Order::new(plan, parallel.map_or(usize::MAX, NonZeroUsize::get));
+    let mut running = FuturesUnordered::new();
+    let mut errors = Vec::new();
+    loop {
+        while let Some(id) = order.next() {
+            let mut call = Box::pin(calls.step(id));
+            // Polled before the next one is made, so that requests leave depth first: a start is asked for as soon as its
+            // container is made, not when all containers are.
+            match poll_fn(|context| Poll::Ready(call.as_mut().poll(context))).await {
+                Poll::Ready(result) => finish(&mut order, id, result, &mut errors),
+                Poll::Pending => running.push(async move { (id, call.await) }),
+            }
+        }
+        if order.is_over() {
+            break;
+        }
+        let Some((id, result)) = running.next().await else { break };
+        finish(&mut order, id, result, &mut errors);
+    }
+    // What is dropped here waits for something that no longer matters.
+    drop(running);
+    let outcome = calls.outcome();
+    if errors.is_empty() { Ok(outcome) } else { Err(Failed { errors, outcome }) }
+}
+
+fn finish(order: &mut Order<'_>, id: StepId, result: Result<(), StepError>, errors: &mut Vec<(StepId, StepError)>) {
+    match result {
+        Ok(()) => order.done(id),
+        Err(error) => {
+            order.failed(id);
+            errors.push((id, error));
+        }
+    }
 }

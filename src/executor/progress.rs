@@ -8,8 +8,8 @@ use crate::values::names::{ContainerName, NetworkName, ServiceName, VolumeName};
 /// A line of progress.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Update {
-    /// Which step; `None` for what needs none.
-    pub step: Option<StepId>,
+    /// Which step.
+    pub step: StepId,
     /// What it is about.
     pub resource: Resource,
     /// What became of it.
@@ -54,9 +54,7 @@ pub enum Status {
     Restarting,
     Killing,
     Killed,
-    Pausing,
     Paused,
-    Unpausing,
     Unpaused,
     Removing,
     Removed,
@@ -85,8 +83,9 @@ impl Status {
     pub fn kind(self) -> Kind {
         use Status::*;
         match self {
-            Building | Creating | Recreate | Starting | Waiting | Stopping | Restarting | Killing | Pausing
-            | Unpausing | Removing => Kind::Working,
+            Building | Creating | Recreate | Starting | Waiting | Stopping | Restarting | Killing | Removing => {
+                Kind::Working
+            }
             Built | Created | Recreated | Running | Started | Healthy | Exited | Stopped | Killed | Paused
             | Unpaused | Removed => Kind::Done,
             InUse | Warning => Kind::Warning,
