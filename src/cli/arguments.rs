@@ -4,6 +4,7 @@
 //! one line with exit code 1.
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{ArgAction, CommandFactory, FromArgMatches};
@@ -11,6 +12,7 @@ use clap::{ArgAction, CommandFactory, FromArgMatches};
 use crate::cli::Cli;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::ui::Ui;
+use crate::planner::request::Wait;
 
 /// Commands of Docker Compose that do not exist here yet.
 const MISSING: [&str; 14] = [
@@ -57,12 +59,26 @@ pub fn unknown_command(words: &[OsString], ui: &Ui) -> Result<Exit, Failure> {
     Err(Failure::usage(format!("unknown command: {name:?}")))
 }
 
-/// At least so many arguments, else Docker Compose's words for it.
-pub fn at_least(wanted: usize, received: usize) -> Result<(), Failure> {
-    if received >= wanted {
-        return Ok(());
+/// A time to wait for a stop, as `-t` gives it; negative is without end (Compose behaviours, §6).
+pub fn grace(seconds: Option<i64>) -> Option<Duration> {
+    // So far off that it never comes, and near enough that no clock overflows.
+    const FOREVER: u64 = u32::MAX as u64;
+    seconds.map(|seconds| Duration::from_secs(u64::try_from(seconds).unwrap_or(FOREVER).min(FOREVER)))
+}
+
+/// What `--wait` and `--wait-timeout` ask for; 0 is without limit.
+pub fn wait(wait: bool, timeout: i64) -> Result<Wait, Failure> {
+    match (wait, u64::try_from(timeout)) {
+        (_, Err(_)) => Err(Failure::usage("--wait-timeout must be a non-negative integer")),
+        (false, _) => Ok(Wait::No),
+        (true, Ok(0)) => Ok(Wait::Yes { timeout: None }),
+        (true, Ok(seconds)) => Ok(Wait::Yes { timeout: Some(Duration::from_secs(seconds)) }),
     }
-    Err(Failure::usage(format!("requires at least {wanted} arg(s), only received {received}")))
+}
+
+/// Whether an environment variable says yes (Compose CLI reference, §3).
+pub fn yes(text: &str) -> bool {
+    matches!(text.to_ascii_lowercase().as_str(), "y" | "1" | "t" | "true")
 }
 
 /// Lets every switch take `=true` and `=false`, and every option a value that begins with a hyphen, as Docker Compose does.

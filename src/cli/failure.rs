@@ -2,6 +2,13 @@
 
 use std::process::ExitCode;
 
+use crate::cli::ui::template::InvalidTemplate;
+use crate::engine::EngineError;
+use crate::executor::{self, StepError};
+use crate::planner::error::PlanError;
+use crate::spec::diagnostic::SpecError;
+use crate::values::names::ProjectName;
+
 /// What a command ends with when nothing failed: mostly 0, or the code of the process it stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Exit(pub u8);
@@ -39,6 +46,51 @@ pub enum Kind {
     /// The command line asks for something that can't be.
     #[error("{0}")]
     Usage(String),
+    /// The compose files have faults.
+    #[error(transparent)]
+    Spec(#[from] SpecError),
+    /// What was asked for can't be planned.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// A plan was not carried out to its end.
+    #[error("{}", .0.errors.iter().map(|(_, error)| chain(error)).collect::<Vec<_>>().join("\n"))]
+    Step(executor::Failed),
+    /// The engine failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A service that the files do not have.
+    #[error("no such service: {0}")]
+    NoSuchService(String),
+    /// No container to run a command in.
+    #[error("service {service:?} is not running{}", if *.index == 0 { String::new() } else { format!(" container #{index}") })]
+    NotRunning {
+        /// Whose.
+        service: String,
+        /// Which of them; 0 is any.
+        index: u32,
+    },
+    /// Nothing to wait for.
+    #[error("no containers for project {:?}", .0.as_str())]
+    NoContainers(ProjectName),
+    /// The port is not open on the host.
+    #[error("no port {port} for container {container}: {others}")]
+    NoPort {
+        /// Which.
+        port: String,
+        /// Of which container.
+        container: String,
+        /// Those that it has.
+        others: String,
+    },
+    /// A format string is not understood.
+    #[error(transparent)]
+    Template(#[from] InvalidTemplate),
+    /// A plan made no container where it had to.
+    #[error("no container was made for this command")]
+    NothingMade,
+    /// The engine forgot a process.
+    #[error("lost touch with the process before it ended")]
+    ProcessLost,
     /// The person said stop.
     #[error("canceled")]
     Cancelled,
@@ -48,9 +100,24 @@ pub enum Kind {
     /// Our output can't be written.
     #[error("cannot write the output")]
     Output(#[source] std::io::Error),
-    /// An answer can't be read.
-    #[error("cannot read the answer")]
-    Input(#[source] std::io::Error),
+    /// A file that the user named can't be used.
+    #[error("cannot {verb} {path}")]
+    File {
+        /// `read` or `write`.
+        verb: &'static str,
+        /// Which.
+        path: String,
+        /// Why not.
+        source: std::io::Error,
+    },
+    /// The machine does not give what every command needs.
+    #[error("cannot {verb}")]
+    System {
+        /// `listen for signals`, …
+        verb: &'static str,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// All has been said; only the code is left to give.
     #[error("exit code {0}")]
     Quiet(u8),
@@ -62,21 +129,30 @@ impl Failure {
         Kind::Usage(text.into()).into()
     }
 
+    /// Too few arguments.
+    pub fn too_few_arguments(wanted: usize, received: usize) -> Failure {
+        Failure::usage(format!("requires at least {wanted} arg(s), only received {received}"))
+    }
+
+    /// For `map_err`: the machine does not give what every command needs.
+    pub fn system(verb: &'static str) -> impl FnOnce(std::io::Error) -> Failure {
+        move |source| Kind::System { verb, source }.into()
+    }
+
+    /// For `map_err`: a file that the user named can't be used.
+    pub fn file(verb: &'static str, path: &std::path::Path) -> impl FnOnce(std::io::Error) -> Failure {
+        move |source| Kind::File { verb, path: path.display().to_string(), source }.into()
+    }
+
     /// Adds a line that might help.
     pub fn hint(mut self, text: impl Into<String>) -> Failure {
         self.hints.push(text.into());
         self
     }
 
-    /// The whole chain of causes in one line, then the hints.
+    /// What went wrong with its whole chain of causes, then the hints.
     pub fn text(&self) -> String {
-        let mut text = self.kind.to_string();
-        let mut cause = std::error::Error::source(&self.kind);
-        while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
-            cause = error.source();
-        }
+        let mut text = chain(&self.kind);
         for hint in &self.hints {
             text.push('\n');
             text.push_str(hint);
@@ -84,29 +160,57 @@ impl Failure {
         text
     }
 
-    /// What the shell is told.
+    /// What the shell is told. Docker Compose says 1 to nearly everything (Compose CLI reference, §8).
     pub fn exit(&self) -> Exit {
-        match self.kind {
-            Kind::Usage(_) | Kind::Output(_) | Kind::Input(_) => Exit(1),
-            Kind::Quiet(code) => Exit(code),
+        match &self.kind {
+            Kind::Quiet(code) => Exit(*code),
             Kind::Cancelled => Exit(130),
             // What a program killed by SIGPIPE reports.
             Kind::OutputClosed => Exit(141),
+            Kind::Step(failed) => match failed.errors.first() {
+                Some((_, StepError::Engine(EngineError::Build { status, .. }))) => {
+                    Exit(u8::try_from(*status).unwrap_or(1).max(1))
+                }
+                _ => Exit(1),
+            },
+            _ => Exit(1),
         }
     }
 }
 
-impl From<Kind> for Failure {
-    fn from(kind: Kind) -> Failure {
-        Failure { kind, hints: Vec::new() }
+/// An error and its causes in one line; a cause that only repeats what was said is left out.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.ends_with(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl<E: Into<Kind>> From<E> for Failure {
+    fn from(error: E) -> Failure {
+        Failure { kind: error.into(), hints: Vec::new() }
     }
 }
 
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Failure {
+impl From<executor::Failed> for Kind {
+    fn from(failed: executor::Failed) -> Kind {
+        Kind::Step(failed)
+    }
+}
+
+/// Only our own output: files that the user named say which ([`Failure::file`]).
+impl From<std::io::Error> for Kind {
+    fn from(error: std::io::Error) -> Kind {
         match error.kind() {
-            std::io::ErrorKind::BrokenPipe => Kind::OutputClosed.into(),
-            _ => Kind::Output(error).into(),
+            std::io::ErrorKind::BrokenPipe => Kind::OutputClosed,
+            _ => Kind::Output(error),
         }
     }
 }

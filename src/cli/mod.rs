@@ -6,8 +6,14 @@
 
 pub mod arguments;
 pub mod commands;
+pub mod context;
 pub mod failure;
+pub mod follow;
+pub mod foreground;
 pub mod globals;
+pub mod members;
+pub mod observer;
+pub mod terminal;
 pub mod ui;
 
 use std::ffi::OsString;
@@ -17,7 +23,8 @@ use clap::{Parser, Subcommand};
 
 use crate::cli::arguments::Parsed;
 use crate::cli::commands::*;
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::context::Context;
+use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::globals::Globals;
 use crate::cli::ui::Ui;
 
@@ -44,6 +51,32 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 #[allow(missing_docs)] // Each is described by its arguments' type; a comment here would replace that text in the help.
 pub enum Command {
+    Up(Box<up::Up>),
+    Down(down::Down),
+    Ps(ps::Ps),
+    Logs(logs::Logs),
+    Exec(exec::Exec),
+    Run(Box<run::Run>),
+    Start(start::Start),
+    Stop(stop::Stop),
+    Restart(restart::Restart),
+    Kill(kill::Kill),
+    Pause(pause::Pause),
+    Unpause(pause::Unpause),
+    Rm(rm::Rm),
+    Create(create::Create),
+    Scale(scale::Scale),
+    Build(build::Build),
+    Config(config::Config),
+    Plan(Box<plan::Plan>),
+    Events(events::Events),
+    Image(image::Image),
+    Images(images::Images),
+    Ls(ls::Ls),
+    Port(port::Port),
+    Top(top::Top),
+    Volumes(volumes::Volumes),
+    Wait(wait::Wait),
     Version(version::Version),
     #[command(external_subcommand)]
     Unknown(Vec<OsString>),
@@ -70,9 +103,77 @@ fn run(cli: Cli, ui: &Ui) -> Result<Exit, Failure> {
     if cli.globals.version {
         return version::Version::default().run(ui);
     }
-    match cli.command {
-        None => ui.text(&arguments::help()).map(|()| Exit::SUCCESS),
-        Some(Command::Version(command)) => command.run(ui),
-        Some(Command::Unknown(words)) => arguments::unknown_command(&words, ui),
+    let Some(command) = cli.command else { return ui.text(&arguments::help()).map(|()| Exit::SUCCESS) };
+    match command {
+        Command::Version(command) => command.run(ui),
+        Command::Unknown(words) => arguments::unknown_command(&words, ui),
+        Command::Config(command) => command.run(&Context::new(&cli.globals, ui)?),
+        other => {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+            let runtime = runtime.map_err(Failure::system("start"))?;
+            let context = Context::new(&cli.globals, ui)?;
+            let done = runtime.block_on(unless_cancelled(other, &context));
+            // A thread that waits for the user's next key must not keep us.
+            runtime.shutdown_background();
+            done
+        }
+    }
+}
+
+/// Runs a command until it ends or the user says stop. Commands that answer signals themselves are left alone.
+async fn unless_cancelled(command: Command, context: &Context<'_>) -> Result<Exit, Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    if command.answers_signals() {
+        return command.run(context).await;
+    }
+    let mut interrupts = signal(SignalKind::interrupt()).map_err(Failure::system("listen for signals"))?;
+    let mut terminations = signal(SignalKind::terminate()).map_err(Failure::system("listen for signals"))?;
+    tokio::select! {
+        done = command.run(context) => done,
+        _ = interrupts.recv() => Err(Kind::Cancelled.into()),
+        _ = terminations.recv() => Err(Kind::Cancelled.into()),
+    }
+}
+
+impl Command {
+    fn answers_signals(&self) -> bool {
+        match self {
+            Command::Up(up) => up.in_foreground(),
+            Command::Run(_) | Command::Exec(_) => true,
+            _ => false,
+        }
+    }
+
+    async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
+        match self {
+            Command::Up(command) => command.run(context).await,
+            Command::Down(command) => command.run(context).await,
+            Command::Ps(command) => command.run(context).await,
+            Command::Logs(command) => command.run(context).await,
+            Command::Exec(command) => command.run(context).await,
+            Command::Run(command) => command.run(context).await,
+            Command::Start(command) => command.run(context).await,
+            Command::Stop(command) => command.run(context).await,
+            Command::Restart(command) => command.run(context).await,
+            Command::Kill(command) => command.run(context).await,
+            Command::Pause(command) => command.run(context).await,
+            Command::Unpause(command) => command.run(context).await,
+            Command::Rm(command) => command.run(context).await,
+            Command::Create(command) => command.run(context).await,
+            Command::Scale(command) => command.run(context).await,
+            Command::Build(command) => command.run(context).await,
+            Command::Plan(command) => command.run(context).await,
+            Command::Events(command) => command.run(context).await,
+            Command::Image(command) => command.run(context).await,
+            Command::Images(command) => command.run(context).await,
+            Command::Ls(command) => command.run(context).await,
+            Command::Port(command) => command.run(context).await,
+            Command::Top(command) => command.run(context).await,
+            Command::Volumes(command) => command.run(context).await,
+            Command::Wait(command) => command.run(context).await,
+            Command::Config(command) => command.run(context),
+            Command::Version(command) => command.run(context.ui()),
+            Command::Unknown(words) => arguments::unknown_command(&words, context.ui()),
+        }
     }
 }

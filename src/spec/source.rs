@@ -140,6 +140,23 @@ impl Source {
         fall_back_to_files(environment, &files, &self.current_dir, found)
     }
 
+    /// What further env files say (`run --env-from-file`); they see `variables`.
+    pub fn further_env_files(
+        &self,
+        files: &[PathBuf],
+        variables: &BTreeMap<String, String>,
+        found: &mut Vec<Diagnostic>,
+    ) -> Result<BTreeMap<String, String>, SpecError> {
+        let files: Vec<PathBuf> = files.iter().map(|file| self.absolute(file)).collect();
+        let mut environment = Environment::of_process(variables);
+        fall_back_to_files(&mut environment, &files, &self.current_dir, found)?;
+        let of_file = |name: &String| {
+            let all = environment.candidates(name);
+            all.iter().find(|one| matches!(one.origin, Origin::File(_))).map(|one| one.value.clone())
+        };
+        Ok(environment.values().keys().filter_map(|name| Some((name.clone(), of_file(name)?))).collect())
+    }
+
     fn env_file_disabled(&self) -> Result<bool, SpecError> {
         let Some(text) = self.environment.get("COMPOSE_DISABLE_ENV_FILE") else { return Ok(false) };
         match text.as_str() {

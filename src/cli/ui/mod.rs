@@ -9,12 +9,14 @@ pub mod template;
 pub mod time;
 
 use std::io::{BufRead, IsTerminal, Write};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::ui::logs::{Form, LogPrinter};
 use crate::cli::ui::progress::{Mode, News, Progress, Screen};
 use crate::cli::ui::style::Ansi;
+use crate::spec::diagnostic::Diagnostic;
 
 /// How output looks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,6 +42,7 @@ pub struct Ui {
     look: Mutex<Look>,
     stdout: Mutex<std::io::BufWriter<std::io::Stdout>>,
     progress: Mutex<Option<Progress>>,
+    quiet_builds: AtomicBool,
 }
 
 impl Ui {
@@ -49,6 +52,7 @@ impl Ui {
             look: Mutex::new(Look::default()),
             stdout: Mutex::new(std::io::BufWriter::with_capacity(1 << 16, std::io::stdout())),
             progress: Mutex::new(None),
+            quiet_builds: AtomicBool::new(false),
         }
     }
 
@@ -101,6 +105,14 @@ impl Ui {
         }
     }
 
+    /// Tells a doubt about a compose file, with its place.
+    pub fn diagnostic(&self, diagnostic: &Diagnostic) {
+        match self.look().progress {
+            Mode::Json => self.warn(&diagnostic.message),
+            _ => self.say(&diagnostic.to_string()),
+        }
+    }
+
     /// Prints a line on standard error, above the progress if there is any.
     pub fn say(&self, text: &str) {
         let mut bytes = lock(&self.progress).as_mut().map(Progress::hide).unwrap_or_default();
@@ -140,6 +152,28 @@ impl Ui {
             Some(Progress::new(look.progress, operation, look.dry_run, look.ansi.on(&std::io::stderr())));
     }
 
+    /// The same beside other output: a line an event also on a terminal.
+    pub fn begin_in_lines(&self, operation: &'static str) {
+        let look = self.look();
+        let mode = if look.progress == Mode::Tty { Mode::Plain } else { look.progress };
+        *lock(&self.progress) = Some(Progress::new(mode, operation, look.dry_run, false));
+    }
+
+    /// From now on progress is not shown.
+    pub fn silence(&self) {
+        lock(&self.look).progress = Mode::Quiet;
+    }
+
+    /// Whether the output of builds is left out.
+    pub fn quiet_builds(&self, quiet: bool) {
+        self.quiet_builds.store(quiet, Ordering::Relaxed);
+    }
+
+    /// Whether the output of builds is left out.
+    pub fn builds_are_quiet(&self) -> bool {
+        self.quiet_builds.load(Ordering::Relaxed)
+    }
+
     /// News of the operation.
     pub fn news(&self, news: News) {
         let bytes = lock(&self.progress).as_mut().map(|progress| progress.news(news)).unwrap_or_default();
@@ -170,7 +204,7 @@ impl Ui {
             self.text(&if terminal { format!("{question} {choice} ") } else { question.to_owned() })?;
             self.flush()?;
             let mut line = String::new();
-            let read = input.read_line(&mut line).map_err(Kind::Input)?;
+            let read = input.read_line(&mut line).map_err(Failure::system("read the answer"))?;
             let word = line.trim().to_ascii_lowercase();
             if !terminal {
                 return Ok(matches!(word.as_str(), "y" | "1" | "t" | "true"));

@@ -1,0 +1,119 @@
+//! `xcompose create`, and the flags it shares with `up`
+
+use std::collections::BTreeMap;
+
+use crate::cli::context::{Context, Need, Stack};
+use crate::cli::failure::{Exit, Failure};
+use crate::planner::request::{Answers, BuildPolicy, Recreate, Request, Until, Up};
+use crate::values::names::ServiceName;
+
+/// Creates containers for a service
+#[derive(Debug, clap::Args)]
+pub struct Create {
+    /// Services to create, with what they depend on (default: all)
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+    /// What is made and replaced.
+    #[command(flatten)]
+    making: Making,
+}
+
+/// What is made and replaced: the same for `create` and `up`.
+#[derive(Debug, clap::Args)]
+pub struct Making {
+    /// Build images before starting containers
+    #[arg(long)]
+    pub build: bool,
+    /// Don't build an image, even if it's policy
+    #[arg(long)]
+    pub no_build: bool,
+    /// Pull image before running ("missing"|"never"|"build"); "always" needs a registry, which is not supported yet
+    #[arg(long, value_name = "WHEN", default_value = "policy")]
+    pub pull: String,
+    /// Pull without printing progress information
+    #[arg(long)]
+    pub quiet_pull: bool,
+    /// Recreate containers even if their configuration and image haven't changed
+    #[arg(long)]
+    pub force_recreate: bool,
+    /// If containers already exist, don't recreate them. Incompatible with --force-recreate.
+    #[arg(long)]
+    pub no_recreate: bool,
+    /// Remove containers for services not defined in the Compose file
+    #[arg(long)]
+    pub remove_orphans: bool,
+    /// Scale SERVICE to NUM instances. Overrides the scale setting in the Compose file if present.
+    #[arg(long, value_name = "SERVICE=NUM")]
+    pub scale: Vec<String>,
+    /// Assume "yes" as answer to all prompts and run non-interactively
+    #[arg(short, long, alias = "y")]
+    pub yes: bool,
+}
+
+impl Create {
+    /// Makes containers and what they need; starts none.
+    pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
+        self.making.check()?;
+        let stack = context.load(Need::Files, &self.services)?;
+        let up = Up { until: Until::Created, ..self.making.up(context, &stack)? };
+        context.carry_out(&stack, "create", Request::up(&stack.named(&self.services)?, up)).await?;
+        Ok(Exit::SUCCESS)
+    }
+}
+
+impl Making {
+    /// Refuses what excludes each other, in Docker Compose's words.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.build && self.no_build {
+            return Err(Failure::usage("--build and --no-build are incompatible"));
+        }
+        if self.force_recreate && self.no_recreate {
+            return Err(Failure::usage("--force-recreate and --no-recreate are incompatible"));
+        }
+        self.build_policy().map(|_| ())
+    }
+
+    fn build_policy(&self) -> Result<BuildPolicy, Failure> {
+        match self.pull.as_str() {
+            "build" if !self.no_build => Ok(BuildPolicy::Always),
+            "policy" | "missing" | "if_not_present" | "never" | "build" if self.no_build => Ok(BuildPolicy::Never),
+            "policy" | "missing" | "if_not_present" | "never" if self.build => Ok(BuildPolicy::Always),
+            "policy" | "missing" | "if_not_present" | "never" => Ok(BuildPolicy::Missing),
+            "always" => Err(Failure::usage("--pull always needs a registry, which xcompose does not support yet")),
+            other => Err(Failure::usage(format!("invalid --pull option {other:?}"))),
+        }
+    }
+
+    /// The request, as far as these flags make it.
+    pub fn up(&self, context: &Context<'_>, stack: &Stack) -> Result<Up, Failure> {
+        let recreate = match (self.force_recreate, self.no_recreate) {
+            (true, _) => Recreate::Always,
+            (_, true) => Recreate::Never,
+            _ => Recreate::Diverged,
+        };
+        let (remove, ignore) = (self.remove_orphans, context.flag_variable("COMPOSE_IGNORE_ORPHANS"));
+        if remove && ignore {
+            return Err(Failure::usage("cannot combine COMPOSE_IGNORE_ORPHANS and --remove-orphans"));
+        }
+        Ok(Up {
+            recreate,
+            recreate_dependencies: if self.no_recreate { Recreate::Never } else { Recreate::Diverged },
+            scale: self.scales()?,
+            orphans: context.orphans(stack, remove),
+            build: self.build_policy()?,
+            unused_resources: context.unused_resources(),
+            answers: if self.yes { Answers::Yes } else { Answers::default() },
+            ..Up::default()
+        })
+    }
+
+    fn scales(&self) -> Result<BTreeMap<ServiceName, u32>, Failure> {
+        let scale = |text: &String| {
+            let invalid = || Failure::usage(format!("invalid --scale option {text:?}. Should be SERVICE=NUM"));
+            let (service, count) = text.split_once('=').ok_or_else(invalid)?;
+            let service = ServiceName::try_from(service).map_err(|_| invalid())?;
+            Ok((service, count.parse().map_err(|_| invalid())?))
+        };
+        self.scale.iter().map(scale).collect()
+    }
+}

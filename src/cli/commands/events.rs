@@ -1,0 +1,102 @@
+//! `xcompose events`
+
+use std::collections::BTreeMap;
+
+use crate::cli::context::{Context, Need};
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::members;
+use crate::cli::ui::time;
+use crate::engine::{Event, EventAction};
+use crate::planner::labels;
+
+/// Receive real time events from containers
+#[derive(Debug, clap::Args)]
+pub struct Events {
+    /// Services whose events to show (default: all)
+    #[arg(value_name = "SERVICE")]
+    services: Vec<String>,
+    /// Output events as a stream of json objects
+    #[arg(long)]
+    json: bool,
+    /// Stream events until this timestamp
+    #[arg(long, value_name = "WHEN")]
+    until: Option<String>,
+}
+
+impl Events {
+    /// Prints events as they happen.
+    pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
+        let now = time::now();
+        let until = self.until.as_ref().map(|text| time::moment(text, now)).transpose();
+        let until = until.map_err(|error| Failure::usage(error.to_string()))?;
+        let stack = context.load(Need::FilesOrName, &self.services)?;
+        let mut events = context.engine().events(&stack.name).await?;
+        let ui = context.ui();
+        ui.flush()?;
+        loop {
+            let next = match until {
+                Some(until) => {
+                    let left = u64::try_from(until.saturating_sub(time::now())).unwrap_or(0);
+                    match tokio::time::timeout(std::time::Duration::from_nanos(left), events.recv()).await {
+                        Ok(next) => next,
+                        Err(_) => return Ok(Exit::SUCCESS),
+                    }
+                }
+                None => events.recv().await,
+            };
+            let Some(event) = next else { return Ok(Exit::SUCCESS) };
+            let service = members::service(&event.labels);
+            let wanted = self.services.is_empty() || self.services.iter().any(|name| name == service);
+            if !wanted || members::one_off(&event.labels) {
+                continue;
+            }
+            ui.text(&if self.json { as_json(&event) } else { as_text(&event) })?;
+            ui.flush()?;
+        }
+    }
+}
+
+fn as_json(event: &Event) -> String {
+    let object = serde_json::json!({
+        "action": action(&event.action), "attributes": attributes(event), "id": event.container.0,
+        "service": members::service(&event.labels), "time": time::rfc3339(event.time), "type": "container",
+    });
+    format!("{object}\n")
+}
+
+/// A line, and an empty one after it, as Docker Compose prints it.
+fn as_text(event: &Event) -> String {
+    let attributes: Vec<_> = attributes(event).iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let (time, what) = (time::micro(event.time), action(&event.action));
+    format!("{time} container {what} {} ({})\n\n", event.container.0, attributes.join(", "))
+}
+
+/// The container's own labels, its name, and what belongs to the event; Compose's labels are left out.
+fn attributes(event: &Event) -> BTreeMap<String, String> {
+    let own = event.labels.iter().filter(|(key, _)| !key.starts_with(labels::PREFIX));
+    let mut all: BTreeMap<String, String> = own.map(|(key, value)| (key.clone(), value.clone())).collect();
+    all.insert("name".to_owned(), event.name.to_string());
+    match &event.action {
+        EventAction::Die { status, .. } => all.insert("exitCode".to_owned(), status.to_string()),
+        EventAction::Kill { signal } => all.insert("signal".to_owned(), signal.number().to_string()),
+        _ => None,
+    };
+    all
+}
+
+fn action(action: &EventAction) -> String {
+    let word = match action {
+        EventAction::Create => "create",
+        EventAction::Start => "start",
+        EventAction::Kill { .. } => "kill",
+        EventAction::Oom => "oom",
+        EventAction::Die { .. } => "die",
+        EventAction::Stop => "stop",
+        EventAction::Restart => "restart",
+        EventAction::Pause => "pause",
+        EventAction::Unpause => "unpause",
+        EventAction::Health { health } => return format!("health_status: {health}"),
+        EventAction::Destroy => "destroy",
+    };
+    word.to_owned()
+}

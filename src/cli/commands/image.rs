@@ -1,0 +1,299 @@
+//! `xcompose image …`: the store. Docker Compose leaves this to Docker.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::IsTerminal;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use clap::Subcommand;
+use serde_json::{Value, json};
+
+use crate::cli::commands::images::{bare, created, short};
+use crate::cli::context::Context;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::observer::Shown;
+use crate::cli::ui::progress::{News, Phase};
+use crate::cli::ui::table::Table;
+use crate::cli::ui::template::Format;
+use crate::cli::ui::time;
+use crate::engine::{BuildConfig, DockerfileSource};
+use crate::values::byte_size;
+use crate::values::image_ref::ImageRef;
+
+/// Manage images
+#[derive(Debug, clap::Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Image {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make an image from an archive of a root file system
+    Import {
+        /// The archive (tar, also compressed); - is standard input
+        #[arg(value_name = "FILE|-")]
+        archive: PathBuf,
+        /// Name of the image
+        name: Option<String>,
+    },
+    /// Load images from a `docker save` archive or an OCI layout archive
+    Load {
+        /// The archive; - is standard input
+        #[arg(value_name = "FILE|-", default_value = "-")]
+        archive: PathBuf,
+        /// The archive
+        #[arg(short, long, value_name = "FILE")]
+        input: Option<PathBuf>,
+        /// Print nothing
+        #[arg(short, long)]
+        quiet: bool,
+    },
+    /// Save images to an archive that Docker and OCI tools read
+    Save {
+        /// Write to a file, instead of standard output
+        #[arg(short, long, value_name = "FILE")]
+        output: Option<PathBuf>,
+        /// Images to save
+        #[arg(value_name = "IMAGE", required = true)]
+        images: Vec<String>,
+    },
+    /// List images
+    #[command(alias = "list")]
+    Ls {
+        /// Format output: 'table' (columns with a header), 'table TEMPLATE', 'json', or a Go template of fields
+        #[arg(long, default_value = "table")]
+        format: String,
+        /// Only display IDs
+        #[arg(short, long)]
+        quiet: bool,
+    },
+    /// Remove images
+    #[command(alias = "remove")]
+    Rm {
+        /// Images to remove, by name or id
+        #[arg(value_name = "IMAGE", required = true)]
+        images: Vec<String>,
+        /// Remove an image with several names, or one that stopped containers use
+        #[arg(short, long)]
+        force: bool,
+    },
+    /// Give an image another name
+    Tag {
+        /// The image
+        #[arg(value_name = "IMAGE")]
+        image: String,
+        /// The further name
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
+    /// Build an image from a Dockerfile
+    Build(Build),
+}
+
+/// How an image is built.
+#[derive(Debug, clap::Args)]
+struct Build {
+    /// Name of the image
+    #[arg(short, long, value_name = "NAME")]
+    tag: Vec<String>,
+    /// The Dockerfile (default: Dockerfile in the context)
+    #[arg(short, long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// Set build-time variables
+    #[arg(long, value_name = "KEY=VALUE")]
+    build_arg: Vec<String>,
+    /// Set the target build stage to build
+    #[arg(long, value_name = "STAGE")]
+    target: Option<String>,
+    /// Set metadata for the image
+    #[arg(long, value_name = "KEY=VALUE")]
+    label: Vec<String>,
+    /// Do not use cache when building the image
+    #[arg(long)]
+    no_cache: bool,
+    /// Suppress the build output and print the image's ID
+    #[arg(short, long)]
+    quiet: bool,
+    /// What the steps see
+    #[arg(value_name = "CONTEXT")]
+    context: PathBuf,
+}
+
+impl Image {
+    /// Does what was asked with the store.
+    pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
+        let (engine, ui) = (context.engine(), context.ui());
+        match self.command {
+            Command::Import { archive, name } => {
+                let name = name.as_deref().map(reference).transpose()?;
+                let id = engine.import_image(open(&archive)?, name.as_ref()).await?;
+                ui.line(&id.0)?;
+            }
+            Command::Load { archive, input, quiet } => {
+                let names = engine.load_images(open(input.as_ref().unwrap_or(&archive))?).await?;
+                for name in names.iter().filter(|_| !quiet) {
+                    ui.line(&format!("Loaded image: {name}"))?;
+                }
+            }
+            Command::Save { output, images } => {
+                let images = images.iter().map(|name| reference(name)).collect::<Result<Vec<_>, _>>()?;
+                let file = match &output {
+                    Some(path) => File::create(path).map_err(Failure::file("write", path))?.into(),
+                    None if std::io::stdout().is_terminal() => {
+                        return Err(Failure::usage(
+                            "an archive is not for a terminal: name a file with -o, or redirect",
+                        ));
+                    }
+                    None => {
+                        let stdout = std::io::stdout().as_fd().try_clone_to_owned();
+                        stdout.map_err(Failure::system("use the standard streams"))?
+                    }
+                };
+                engine.save_images(&images, file).await?;
+            }
+            Command::Ls { format, quiet } => list(context, &Format::parse(&format)?, quiet).await?,
+            Command::Rm { images, force } => {
+                for image in &images {
+                    for line in engine.remove_image(image, force).await? {
+                        ui.line(&line)?;
+                    }
+                }
+            }
+            Command::Tag { image, name } => engine.tag_image(&reference(&image)?, &reference(&name)?).await?,
+            Command::Build(build) => build.run(context).await?,
+        }
+        Ok(Exit::SUCCESS)
+    }
+}
+
+impl Build {
+    async fn run(self, context: &Context<'_>) -> Result<(), Failure> {
+        let folder = std::path::absolute(&self.context).map_err(Failure::file("find", &self.context))?;
+        if !folder.is_dir() {
+            return Err(Failure::usage(format!("the context {} is not a directory", folder.display())));
+        }
+        let dockerfile = match &self.file {
+            Some(path) => std::path::absolute(path).map_err(Failure::file("find", path))?,
+            None => "Dockerfile".into(),
+        };
+        let pair = |text: &String| match text.split_once('=') {
+            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
+            None => context.variable(text).map(|value| (text.clone(), value)),
+        };
+        let tags = self.tag.iter().map(|name| reference(name)).collect::<Result<Vec<_>, _>>()?;
+        let name = tags.first().map_or_else(|| folder.display().to_string(), ToString::to_string);
+        let config = BuildConfig {
+            context: folder,
+            dockerfile: DockerfileSource::Path(dockerfile),
+            args: self.build_arg.iter().filter_map(pair).collect(),
+            target: self.target,
+            tags,
+            labels: self.label.iter().filter_map(pair).collect(),
+            no_cache: self.no_cache,
+            network: None,
+            extra_hosts: Vec::new(),
+            shm_size: None,
+            ulimits: BTreeMap::new(),
+        };
+        let ui = context.ui();
+        ui.quiet_builds(self.quiet);
+        if self.quiet {
+            ui.silence();
+        }
+        ui.begin("build");
+        let shown = Shown::new(ui);
+        let (sender, mut progress) = tokio::sync::mpsc::channel(64);
+        let engine = context.engine();
+        let mut build = std::pin::pin!(engine.build(&config, sender));
+        let mut frame = tokio::time::interval(crate::cli::context::FRAME);
+        let done = loop {
+            tokio::select! {
+                biased;
+                Some(news) = progress.recv() => shown.build(&name, news),
+                done = &mut build => break done,
+                _ = frame.tick() => ui.tick(),
+            }
+        };
+        // What it told with its last breath.
+        while let Ok(news) = progress.try_recv() {
+            shown.build(&name, news);
+        }
+        let (phase, text) = if done.is_ok() { (Phase::Done, "Built") } else { (Phase::Error, "Error") };
+        ui.news(News { id: format!("Image {name}"), phase, text: text.to_owned(), details: String::new() });
+        if done.is_err() {
+            shown.build_failed(&name);
+        }
+        ui.end();
+        let id = done?;
+        ui.line(&id.0)
+    }
+}
+
+async fn list(context: &Context<'_>, format: &Format, quiet: bool) -> Result<(), Failure> {
+    let ui = context.ui();
+    let mut images = context.engine().images().await?;
+    images.sort_by(|a, b| b.created.cmp(&a.created).then(a.names.cmp(&b.names)));
+    if quiet {
+        for image in images {
+            ui.line(bare(&image.id.0))?;
+        }
+        return Ok(());
+    }
+    let now = time::now();
+    let mut objects = Vec::new();
+    for image in &images {
+        let mut object = |repository: &str, tag: &str| {
+            let fields = json!({
+                "CreatedSince": created(image, now), "CreatedAt": time::calendar(image.created), "ID": short(&image.id.0),
+                "Repository": repository, "Size": byte_size::human(image.size), "Tag": tag, "Platform": image.platform,
+            });
+            if let Value::Object(fields) = fields {
+                objects.push(fields);
+            }
+        };
+        for name in &image.names {
+            object(&name.familiar_name(), name.tag().unwrap_or("<none>"));
+        }
+        if image.names.is_empty() {
+            object("<none>", "<none>");
+        }
+    }
+    match format {
+        Format::Table => {
+            let mut table = Table::new(&["REPOSITORY", "TAG", "IMAGE ID", "CREATED", "SIZE"]);
+            for object in objects {
+                let fields = ["Repository", "Tag", "ID", "CreatedSince", "Size"];
+                let cell = |field| object.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+                table.row(fields.into_iter().map(cell).collect());
+            }
+            ui.text(&table.to_string())?;
+        }
+        Format::Json => {
+            for object in objects {
+                ui.line(&Value::Object(object).to_string())?;
+            }
+        }
+        Format::Columns(template) => ui.text(&template.table(&objects)?.to_string())?,
+        Format::Text(template) => {
+            for object in objects {
+                ui.line(&template.render(&object)?)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn reference(text: &str) -> Result<ImageRef, Failure> {
+    text.parse().map_err(|error| Failure::usage(format!("{error}")))
+}
+
+fn open(path: &Path) -> Result<OwnedFd, Failure> {
+    if path == Path::new("-") {
+        return std::io::stdin().as_fd().try_clone_to_owned().map_err(Failure::system("use the standard streams"));
+    }
+    Ok(File::open(path).map_err(Failure::file("read", path))?.into())
+}

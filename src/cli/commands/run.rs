@@ -1,0 +1,242 @@
+//! `xcompose run`
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Read};
+use std::path::PathBuf;
+
+use crate::cli::context::{Context, Need, Stack};
+use crate::cli::failure::{Exit, Failure, Kind};
+use crate::cli::terminal::{Streams, attend};
+use crate::engine::{ContainerId, EngineError, Labels, WaitFor};
+use crate::planner::request::{
+    AfterExit, Answers, BuildPolicy, Dependencies, Operation, Request, Run as Options, RunAliases, RunPorts, RunStart,
+};
+use crate::values::names::ContainerName;
+
+/// Run a one-off command on a service
+#[derive(Debug, clap::Args)]
+#[command(override_usage = "xcompose run [OPTIONS] SERVICE [COMMAND] [ARGS...]")]
+pub struct Run {
+    /// Build image before starting container
+    #[arg(long)]
+    build: bool,
+    /// Add Linux capabilities
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_add: Vec<String>,
+    /// Drop Linux capabilities
+    #[arg(long, value_name = "CAPABILITY")]
+    cap_drop: Vec<String>,
+    /// Run container in background and print container ID
+    #[arg(short, long)]
+    detach: bool,
+    /// Override the entrypoint of the image
+    #[arg(long, value_name = "COMMAND")]
+    entrypoint: Option<String>,
+    /// Set environment variables
+    #[arg(short, long, value_name = "KEY=VALUE")]
+    env: Vec<String>,
+    /// Set environment variables from file
+    #[arg(long, value_name = "PATH")]
+    env_from_file: Vec<PathBuf>,
+    /// Keep STDIN open even if not attached
+    #[arg(short, long, default_value = "true", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = crate::cli::arguments::boolean, action = clap::ArgAction::Set, value_name = "BOOL")]
+    interactive: bool,
+    /// Add or override a label
+    #[arg(short, long, value_name = "KEY=VALUE", alias = "labels")]
+    label: Vec<String>,
+    /// Assign a name to the container
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+    /// Disable pseudo-TTY allocation (default: auto-detected)
+    #[arg(short = 'T', long = "no-TTY", alias = "no-tty", num_args = 0..=1, require_equals = true,
+          default_missing_value = "true", value_parser = crate::cli::arguments::boolean, value_name = "BOOL")]
+    no_tty: Option<bool>,
+    #[arg(short, long, hide = true)]
+    tty: bool,
+    /// Don't start linked services
+    #[arg(long)]
+    no_deps: bool,
+    /// Publish a container's port(s) to the host
+    #[arg(short, long, value_name = "PORT")]
+    publish: Vec<String>,
+    /// Don't print anything but what the command prints
+    #[arg(short, long)]
+    quiet: bool,
+    /// Suppress progress output from the build process
+    #[arg(long)]
+    quiet_build: bool,
+    /// Pull without printing progress information
+    #[arg(long)]
+    quiet_pull: bool,
+    /// Remove containers for services not defined in the Compose file
+    #[arg(long)]
+    remove_orphans: bool,
+    /// Automatically remove the container when it exits
+    #[arg(long)]
+    rm: bool,
+    /// Run command with all service's ports enabled and mapped to the host
+    #[arg(short = 'P', long)]
+    service_ports: bool,
+    /// Use the service's network aliases in the network(s) the container connects to
+    #[arg(long)]
+    use_aliases: bool,
+    /// Run as specified username or uid
+    #[arg(short, long, value_name = "USER")]
+    user: Option<String>,
+    /// Bind mount a volume
+    #[arg(short, long, value_name = "VOLUME", alias = "volumes")]
+    volume: Vec<String>,
+    /// Working directory inside the container
+    #[arg(short, long, value_name = "DIR")]
+    workdir: Option<String>,
+    #[arg(hide = true, trailing_var_arg = true)]
+    words: Vec<String>,
+}
+
+impl Run {
+    /// Makes a container for one command and runs it; its exit code is ours.
+    pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
+        let Some((service, command)) = self.words.split_first() else {
+            return Err(Failure::too_few_arguments(1, 0));
+        };
+        if self.service_ports && !self.publish.is_empty() {
+            return Err(Failure::usage("--service-ports and --publish are incompatible"));
+        }
+        if self.tty && self.no_tty == Some(true) {
+            return Err(Failure::usage("--tty and --no-tty can't be used together"));
+        }
+        if !self.publish.is_empty() || !self.volume.is_empty() {
+            return Err(Failure::usage("xcompose does not support --publish and --volume of run yet"));
+        }
+        let streams = self.streams()?;
+        context.ui().quiet_builds(self.quiet || self.quiet_build);
+        let stack = context.load(Need::Files, std::slice::from_ref(service))?;
+        let options = self.options(context, &stack, command, streams)?;
+        let request =
+            Request { services: stack.named(std::slice::from_ref(service))?, operation: Operation::Run(options) };
+        if self.quiet {
+            context.ui().silence();
+        }
+        let outcome = context.carry_out(&stack, "run", request).await?;
+        if context.dry_run() {
+            return Ok(Exit::SUCCESS);
+        }
+        let prefix = format!("{}-{service}-run-", stack.name);
+        let wanted = |name: &ContainerName| match &self.name {
+            Some(given) => name.as_str() == given,
+            None => name.as_str().starts_with(&prefix) || name.as_str().starts_with(&prefix.replace('-', "_")),
+        };
+        let made = outcome.made.iter().find(|(name, _)| wanted(name)).or(outcome.made.last_key_value());
+        let Some((_, id)) = made else { return Err(Kind::NothingMade.into()) };
+        if self.detach {
+            context.ui().line(&id.0)?;
+            return Ok(Exit::SUCCESS);
+        }
+        self.attach(context, id, streams).await
+    }
+
+    async fn attach(&self, context: &Context<'_>, id: &ContainerId, streams: Streams) -> Result<Exit, Failure> {
+        let engine = context.engine();
+        context.ui().flush()?;
+        let process = engine.start_attached(id, streams.io()?).await?;
+        let status = attend(process).await?;
+        if self.rm {
+            match engine.wait_container(id, WaitFor::Removed).await {
+                Ok(_) | Err(EngineError::NotFound(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Exit::of_process(status))
+    }
+
+    fn streams(&self) -> Result<Streams, Failure> {
+        let (input, output) = (std::io::stdin().is_terminal(), std::io::stdout().is_terminal());
+        let asked = self.tty || self.no_tty == Some(false);
+        if asked && !input && !self.detach {
+            return Err(Failure::usage(
+                "cannot attach stdin to a TTY-enabled container because stdin is not a terminal",
+            ));
+        }
+        Ok(match self.no_tty {
+            None | Some(false) if asked || (input && output) => Streams::Terminal,
+            _ if self.interactive => Streams::Ours,
+            _ => Streams::OursWithoutInput,
+        })
+    }
+
+    fn options(
+        &self,
+        context: &Context<'_>,
+        stack: &Stack,
+        command: &[String],
+        streams: Streams,
+    ) -> Result<Options, Failure> {
+        let name =
+            |text: &String| ContainerName::try_from(text.as_str()).map_err(|error| Failure::usage(error.to_string()));
+        let name = self.name.as_ref().map(name).transpose()?;
+        let entrypoint = self.entrypoint.as_ref().map(|text| text.split_whitespace().map(str::to_owned).collect());
+        let ports = if self.service_ports {
+            RunPorts::Service
+        } else if self.publish.is_empty() {
+            RunPorts::None
+        } else {
+            RunPorts::These(Vec::new())
+        };
+        Ok(Options {
+            slug: slug()?,
+            name,
+            command: (!command.is_empty()).then(|| command.to_vec()),
+            entrypoint,
+            environment: self.environment(context)?,
+            labels: self.labels()?,
+            user: self.user.clone(),
+            working_dir: self.workdir.clone(),
+            cap_add: self.cap_add.clone(),
+            cap_drop: self.cap_drop.clone(),
+            mounts: Vec::new(),
+            ports,
+            aliases: if self.use_aliases { RunAliases::Service } else { RunAliases::Own },
+            after_exit: if self.rm { AfterExit::Remove } else { AfterExit::Keep },
+            tty: streams == Streams::Terminal && !self.detach,
+            stdin_open: self.interactive && !self.detach,
+            start: if self.detach { RunStart::Detached } else { RunStart::Attached },
+            dependencies: if self.no_deps { Dependencies::Exclude } else { Dependencies::Include },
+            orphans: context.orphans(stack, self.remove_orphans),
+            build: if self.build { BuildPolicy::Always } else { BuildPolicy::Missing },
+            answers: Answers::default(),
+        })
+    }
+
+    /// Files first, then `-e`, which counts more; a name without value takes that of the project's environment, and is
+    /// taken away where there is none (Compose end-to-end checklist, 123).
+    fn environment(&self, context: &Context<'_>) -> Result<BTreeMap<String, Option<String>>, Failure> {
+        let mut all = BTreeMap::new();
+        for (name, value) in context.env_files(&self.env_from_file)? {
+            all.insert(name, Some(value));
+        }
+        for text in &self.env {
+            match text.split_once('=') {
+                Some((name, value)) => all.insert(name.to_owned(), Some(value.to_owned())),
+                None => context.variable(text).and_then(|value| all.insert(text.clone(), Some(value))),
+            };
+        }
+        Ok(all)
+    }
+
+    fn labels(&self) -> Result<Labels, Failure> {
+        let pair = |text: &String| match text.split_once('=') {
+            Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+            None => Err(Failure::usage("label must be set as KEY=VALUE")),
+        };
+        self.label.iter().map(pair).collect()
+    }
+}
+
+/// 64 hexadecimal digits that no other container has.
+fn slug() -> Result<String, Failure> {
+    let mut bytes = [0; 32];
+    let mut random = std::fs::File::open("/dev/urandom").map_err(Failure::system("read random numbers"))?;
+    random.read_exact(&mut bytes).map_err(Failure::system("read random numbers"))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}

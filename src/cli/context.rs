@@ -1,0 +1,446 @@
+//! What every command works with, built once a run: settings, screen, engine; loading, planning, asking and carrying out in
+//! one place.
+
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::cli::arguments;
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::globals::{self, Globals};
+use crate::cli::members;
+use crate::cli::observer::Shown;
+use crate::cli::ui::progress::{News, Phase};
+use crate::cli::ui::{Look, Ui};
+use crate::engine::{Engine, Observed, ObservedContainer};
+use crate::executor::{self, Outcome};
+use crate::planner::plan::{Action, Plan, Question, Warning};
+use crate::planner::request::{Answers, Operation, Orphans, Request, UnusedResources};
+use crate::planner::{self, Wanted};
+use crate::runtime::Runtime;
+use crate::runtime::layout::Layout;
+use crate::spec::model::Model;
+use crate::spec::project::Project;
+use crate::spec::source::Source;
+use crate::spec::{self, Options};
+use crate::values::names::{ProjectName, ServiceName};
+
+/// How a command finds its project (Compose CLI reference, §9).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Need {
+    /// The compose files.
+    Files,
+    /// The compose files, unless only a name was given.
+    FilesOrName,
+    /// A name; the compose files are read only if nothing else tells it.
+    Name,
+}
+
+/// The project a command is about.
+#[derive(Debug)]
+pub struct Stack {
+    /// Its name.
+    pub name: ProjectName,
+    /// What its files say; `None`: only the name is known, the rest is what labels tell.
+    pub project: Option<Project>,
+}
+
+/// How long a table of progress stands before its moving parts are drawn again.
+pub const FRAME: Duration = Duration::from_millis(100);
+
+/// What every command works with.
+pub struct Context<'a> {
+    globals: &'a Globals,
+    ui: &'a Ui,
+    source: Source,
+    variables: RefCell<BTreeMap<String, String>>,
+    engine: OnceCell<Arc<dyn Engine>>,
+}
+
+impl Stack {
+    /// The active services, by name.
+    pub fn services(&self) -> Vec<String> {
+        self.project.iter().flat_map(|project| project.services.keys()).map(ToString::to_string).collect()
+    }
+
+    /// Whether the files have this service, active or not; a name alone knows every service.
+    pub fn knows(&self, service: &str) -> bool {
+        let Some(project) = &self.project else { return true };
+        project.services.contains_key(service) || project.disabled.contains_key(service)
+    }
+
+    /// Whether the service wants its output shown when nobody asks for it.
+    pub fn attaches(&self, service: &str) -> bool {
+        let found = self.project.as_ref().and_then(|project| project.services.get(service));
+        found.is_none_or(|service| service.attach)
+    }
+
+    /// The services named on the command line.
+    pub fn named(&self, services: &[String]) -> Result<Vec<ServiceName>, Failure> {
+        let named = |service: &String| {
+            let unknown = || Failure::from(Kind::NoSuchService(service.clone()));
+            if !self.knows(service) {
+                return Err(unknown());
+            }
+            ServiceName::try_from(service.as_str()).map_err(|_| unknown())
+        };
+        services.iter().map(named).collect()
+    }
+
+    fn wanted(&self) -> Wanted<'_> {
+        match &self.project {
+            Some(project) => Wanted::Project(project),
+            None => Wanted::Name(&self.name),
+        }
+    }
+}
+
+impl<'a> Context<'a> {
+    /// From the flags and the process's environment.
+    pub fn new(globals: &'a Globals, ui: &'a Ui) -> Result<Context<'a>, Failure> {
+        let environment: BTreeMap<String, String> = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .collect();
+        let source = Source {
+            current_dir: std::env::current_dir().map_err(Failure::system("find the current directory"))?,
+            environment: environment.clone(),
+            files: globals.files.clone(),
+            project_directory: globals.project_directory.clone().or_else(|| globals.workdir.clone()),
+            project_name: globals.project_name.clone(),
+            env_files: globals.env_files.clone(),
+            profiles: globals.profiles.clone(),
+        };
+        ui.set_look(globals.look(&environment, ui)?);
+        let engine = OnceCell::new();
+        Ok(Context { globals, ui, source, variables: RefCell::new(environment), engine })
+    }
+
+    /// The screen.
+    pub fn ui(&self) -> &'a Ui {
+        self.ui
+    }
+
+    /// The flags that hold for every command.
+    pub fn globals(&self) -> &'a Globals {
+        self.globals
+    }
+
+    /// Where the files are looked for.
+    pub fn source(&self) -> &Source {
+        &self.source
+    }
+
+    /// Nothing is to be changed.
+    pub fn dry_run(&self) -> bool {
+        self.globals.dry_run
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> Arc<dyn Engine> {
+        let make = || Arc::new(Runtime::new(Layout::from_environment())) as Arc<dyn Engine>;
+        self.engine.get_or_init(make).clone()
+    }
+
+    /// Progress is shown so from now on (`build --progress`).
+    pub fn set_progress(&self, word: &str) -> Result<(), Failure> {
+        let look = self.ui.look();
+        self.ui.set_look(Look { progress: globals::progress(word, look.ansi)?, ..look });
+        Ok(())
+    }
+
+    /// A variable of the process, or of the project's env files once it is loaded.
+    pub fn variable(&self, name: &str) -> Option<String> {
+        self.variables.borrow().get(name).cloned()
+    }
+
+    /// Whether a variable says yes (Compose CLI reference, §3: `y`, `1`, `t`, `true`).
+    pub fn flag_variable(&self, name: &str) -> bool {
+        self.variable(name).is_some_and(|text| arguments::yes(&text))
+    }
+
+    /// What becomes of containers whose service the files do not have.
+    pub fn orphans(&self, stack: &Stack, remove: bool) -> Orphans {
+        if remove || self.flag_variable("COMPOSE_REMOVE_ORPHANS") {
+            Orphans::Include
+        } else if stack.project.is_none() || self.flag_variable("COMPOSE_IGNORE_ORPHANS") {
+            Orphans::Ignore
+        } else {
+            Orphans::Warn
+        }
+    }
+
+    /// Whether things that no service uses are made too.
+    pub fn unused_resources(&self) -> UnusedResources {
+        if self.globals.all_resources { UnusedResources::Create } else { UnusedResources::Skip }
+    }
+
+    /// Finds the project that a command is about.
+    ///
+    /// `services` are those named on the command line: they are active whatever their profiles, and unknown ones are refused.
+    pub fn load(&self, need: Need, services: &[String]) -> Result<Stack, Failure> {
+        if need != Need::Files
+            && self.globals.files.is_empty()
+            && let Some(name) = self.given_name(need)
+        {
+            let name = ProjectName::try_from(name.to_lowercase()).map_err(|error| Failure::usage(error.to_string()))?;
+            return Ok(Stack { name, project: None });
+        }
+        let mut options = Options { all_resources: self.globals.all_resources, ..Options::default() };
+        if need == Need::Files {
+            options.services = services.to_vec();
+        } else {
+            // Commands that only look at what runs must not fail for an env file that is missing.
+            options.env_files = false;
+        }
+        let model = match self.model(&options) {
+            Ok(model) => model,
+            Err(failure) if need == Need::FilesOrName => {
+                let Some(name) = self.source.environment.get("COMPOSE_PROJECT_NAME") else { return Err(failure) };
+                let name = ProjectName::try_from(name.as_str()).map_err(|_| failure)?;
+                return Ok(Stack { name, project: None });
+            }
+            Err(failure) => return Err(failure),
+        };
+        if need == Need::Name {
+            return Ok(Stack { name: model.name, project: None });
+        }
+        if need == Need::Files {
+            for warning in model.unhonoured() {
+                self.ui.diagnostic(&warning);
+            }
+        }
+        let project = model.project()?;
+        let stack = Stack { name: project.name.clone(), project: Some(project) };
+        stack.named(services)?;
+        Ok(stack)
+    }
+
+    /// The name given without files, where that is enough.
+    fn given_name(&self, need: Need) -> Option<&str> {
+        let flag = self.globals.project_name.as_deref().filter(|name| !name.is_empty());
+        let variable = self.source.environment.get("COMPOSE_PROJECT_NAME").map(String::as_str);
+        match need {
+            Need::Name => flag.or(variable.filter(|name| !name.is_empty())),
+            Need::Files | Need::FilesOrName => flag,
+        }
+    }
+
+    /// Reads the files, telling warnings.
+    pub fn model(&self, options: &Options) -> Result<Model, Failure> {
+        let loaded = spec::load(&self.source, options)?;
+        for warning in &loaded.warnings {
+            self.ui.diagnostic(warning);
+        }
+        let mut variables = self.variables.borrow_mut();
+        for (name, value) in &loaded.model.environment {
+            variables.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+        Ok(loaded.model)
+    }
+
+    /// What further env files say; they see the project's variables.
+    pub fn env_files(&self, files: &[PathBuf]) -> Result<BTreeMap<String, String>, Failure> {
+        let mut found = Vec::new();
+        let read = self.source.further_env_files(files, &self.variables.borrow(), &mut found)?;
+        for warning in &found {
+            self.ui.diagnostic(warning);
+        }
+        Ok(read)
+    }
+
+    /// How the project stands, with the images of its services.
+    pub async fn observe(&self, stack: &Stack) -> Result<Observed, Failure> {
+        let images = match &stack.project {
+            Some(project) => planner::images::named(project),
+            None => Vec::new(),
+        };
+        Ok(self.engine().observe(&stack.name, &images).await?)
+    }
+
+    /// The running container that `exec`, `port` and their like mean.
+    pub fn target<'o>(
+        &self,
+        observed: &'o Observed,
+        service: &str,
+        index: u32,
+    ) -> Result<&'o ObservedContainer, Failure> {
+        let running = members::running_of(observed, service);
+        let found = match index {
+            0 => running.first(),
+            _ => running.iter().find(|container| members::number(&container.config.labels) == Some(index)),
+        };
+        found.copied().ok_or_else(|| Kind::NotRunning { service: service.to_owned(), index }.into())
+    }
+
+    /// Plans and does what was asked, alone in the project.
+    pub async fn carry_out(&self, stack: &Stack, word: &'static str, request: Request) -> Result<Outcome, Failure> {
+        self.ui.begin(word);
+        let done = self.alone(stack, request, &Shown::new(self.ui), |_, _| None).await;
+        self.ui.end();
+        done
+    }
+
+    /// The same beside the output of containers: a line an event.
+    pub async fn carry_out_in_lines(&self, stack: &Stack, request: Request) -> Result<(), Failure> {
+        self.ui.begin_in_lines("stop");
+        let done = self.alone(stack, request, &Shown::new(self.ui), |_, _| None).await;
+        self.ui.end();
+        done.map(drop)
+    }
+
+    /// Brings up what will be shown: `Attaching to …` is printed before the first start.
+    pub async fn bring_up(&self, stack: &Stack, request: Request, attached: &[String]) -> Result<(), Failure> {
+        self.ui.begin("up");
+        let shown = Shown::new(self.ui);
+        let header = |plan: &Plan, observed: &Observed| Some(header(plan, observed, attached, &stack.name));
+        let done = self.alone(stack, request, &shown, header).await;
+        if done.is_ok() {
+            shown.attach();
+        }
+        self.ui.end();
+        done.map(drop)
+    }
+
+    /// What `plan` prints: images first, where some have to be made before the rest can be known.
+    pub async fn plan(&self, stack: &Stack, mut request: Request) -> Result<Plan, Failure> {
+        let observed = self.observe(stack).await?;
+        if let Some(project) = &stack.project {
+            let images = planner::images::plan(project, &observed, &request)?;
+            if !images.steps().is_empty() {
+                return Ok(images);
+            }
+        }
+        self.decide(stack, &observed, &mut request)
+    }
+
+    /// The plan for a request, with everything asked that has to be.
+    fn decide(&self, stack: &Stack, observed: &Observed, request: &mut Request) -> Result<Plan, Failure> {
+        let mut plan = planner::plan(stack.wanted(), observed, request)?;
+        if !plan.questions.is_empty() && !self.dry_run() {
+            let mut answers = BTreeMap::new();
+            for question in std::mem::take(&mut plan.questions) {
+                let yes = self.ui.confirm(&words(&question), false)?;
+                answers.insert(question, yes);
+            }
+            answer(&mut request.operation, Answers::Given(answers));
+            plan = planner::plan(stack.wanted(), observed, request)?;
+        }
+        for warning in &plan.warnings {
+            match warning {
+                Warning::NothingToKill | Warning::NothingToDelete => self.ui.status(&warning.to_string())?,
+                Warning::NothingToRemove(_) => self.ui.say(&format!("Warning: {warning}")),
+                other => self.ui.warn(&other.to_string()),
+            }
+        }
+        Ok(plan)
+    }
+
+    /// Locks, makes images, observes, plans, asks, and carries out.
+    async fn alone(
+        &self,
+        stack: &Stack,
+        mut request: Request,
+        shown: &Shown<'_>,
+        header: impl FnOnce(&Plan, &Observed) -> Option<String>,
+    ) -> Result<Outcome, Failure> {
+        let engine = self.engine();
+        let waiting = |holder: &str| self.ui.say(&format!("waiting for {holder}, which is changing this project"));
+        let _lock = if self.dry_run() { None } else { Some(engine.lock(&stack.name, &waiting).await?) };
+        let mut observed = self.observe(stack).await?;
+        if let Some(project) = &stack.project {
+            let images = planner::images::plan(project, &observed, &request)?;
+            if !images.steps().is_empty() {
+                self.execute(&images, shown).await?;
+                if self.dry_run() {
+                    return Ok(Outcome::default());
+                }
+                observed = self.observe(stack).await?;
+            }
+        }
+        if matches!(request.operation, Operation::Build(_)) {
+            return Ok(Outcome::default());
+        }
+        let plan = self.decide(stack, &observed, &mut request)?;
+        if let Some(header) = header(&plan, &observed) {
+            shown.set_header(header);
+        }
+        for name in &plan.unchanged {
+            let (id, text) = (format!("Container {name}"), "Running".to_owned());
+            self.ui.news(News { id, phase: Phase::Done, text, details: String::new() });
+        }
+        self.execute(&plan, shown).await
+    }
+
+    async fn execute(&self, plan: &Plan, shown: &Shown<'_>) -> Result<Outcome, Failure> {
+        if self.dry_run() {
+            for step in plan.steps() {
+                self.ui.say(&format!(" DRY-RUN MODE -  {}", step.action));
+            }
+            return Ok(Outcome::default());
+        }
+        let parallel = self.globals.parallel(&self.variables.borrow())?;
+        let engine = self.engine();
+        let mut run = std::pin::pin!(executor::run(plan, engine.as_ref(), parallel, shown));
+        let mut frame = tokio::time::interval(FRAME);
+        loop {
+            tokio::select! {
+                done = &mut run => return Ok(done?),
+                _ = frame.tick() => self.ui.tick(),
+            }
+        }
+    }
+}
+
+fn words(question: &Question) -> String {
+    match question {
+        Question::RecreateVolume(name) => format!(
+            "Volume {:?} exists but doesn't match configuration in compose file. Recreate (data will be lost)?",
+            name.as_str()
+        ),
+        Question::RemoveContainers(names) => {
+            let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+            format!("Going to remove {}", names.join(", "))
+        }
+    }
+}
+
+fn answer(operation: &mut Operation, given: Answers) {
+    match operation {
+        Operation::Up(up) => up.answers = given,
+        Operation::Run(run) => run.answers = given,
+        Operation::Remove(remove) => remove.answers = given,
+        Operation::Build(_)
+        | Operation::Start { .. }
+        | Operation::Stop { .. }
+        | Operation::Restart { .. }
+        | Operation::Kill { .. }
+        | Operation::Pause
+        | Operation::Unpause
+        | Operation::Down(_) => {}
+    }
+}
+
+/// `Attaching to a-1, b-1`: the containers of the attached services as they will be.
+fn header(plan: &Plan, observed: &Observed, attached: &[String], project: &ProjectName) -> String {
+    let shown = |labels| !members::one_off(labels) && attached.iter().any(|name| name == members::service(labels));
+    let mut names: BTreeSet<&str> = BTreeSet::new();
+    for container in observed.containers.iter().filter(|container| shown(&container.config.labels)) {
+        names.insert(members::shown_name(container.config.name.as_str(), project));
+    }
+    for step in plan.steps() {
+        if let Action::RemoveContainer { target, .. } = &step.action {
+            names.remove(members::shown_name(target.name.as_str(), project));
+        }
+    }
+    for step in plan.steps() {
+        if let Action::CreateContainer { config, replaces } = &step.action
+            && shown(&config.labels)
+        {
+            let name = replaces.as_ref().map_or(&config.name, |old| &old.name);
+            names.insert(members::shown_name(name.as_str(), project));
+        }
+    }
+    format!("Attaching to {}", names.into_iter().collect::<Vec<_>>().join(", "))
+}

@@ -1,0 +1,153 @@
+//! From what the executor and a build tell to what is shown.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use crate::cli::ui::Ui;
+use crate::cli::ui::progress::{Mode, News, Phase};
+use crate::engine::Progress;
+use crate::executor::Observer;
+use crate::executor::progress::{Kind, Resource, Status, Update};
+use crate::planner::plan::StepId;
+
+/// How many of a failed build's last lines are shown where its output was not.
+const TAIL: usize = 20;
+
+/// Shows what is done.
+pub struct Shown<'a> {
+    ui: &'a Ui,
+    header: OnceLock<String>,
+    attached: AtomicBool,
+    builds: Mutex<BTreeMap<String, Building>>,
+}
+
+#[derive(Debug, Default)]
+struct Building {
+    partial: Vec<u8>,
+    last: VecDeque<String>,
+}
+
+impl<'a> Shown<'a> {
+    /// On this screen.
+    pub fn new(ui: &'a Ui) -> Shown<'a> {
+        Shown { ui, header: OnceLock::new(), attached: AtomicBool::new(false), builds: Mutex::default() }
+    }
+
+    /// The output of containers is shown from the first start on: before it, this line is printed.
+    pub fn set_header(&self, header: String) {
+        // Set twice, the first one counts: it is the one that may have been printed.
+        let _ = self.header.set(header);
+    }
+
+    /// From now on the screen belongs to the output of containers; happens once.
+    pub fn attach(&self) {
+        let Some(header) = self.header.get() else { return };
+        if self.attached.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        self.ui.end();
+        self.ui.begin_in_lines("up");
+        // A closed standard output is met again with the first line of a container, and told there.
+        let _ = self.ui.line(header).and_then(|()| self.ui.flush());
+    }
+
+    /// News of a build that no step of a plan belongs to.
+    pub fn build(&self, image: &str, progress: Progress) {
+        let quiet = self.ui.builds_are_quiet();
+        let plain = self.ui.look().progress == Mode::Plain && !quiet;
+        match progress {
+            Progress::Step { id, text } => {
+                if plain {
+                    self.ui.say(&format!("#{id} {text}"));
+                }
+                self.working(image, text);
+            }
+            Progress::Done { id, cached } => {
+                if plain {
+                    self.ui.say(&format!("#{id} {}", if cached { "CACHED" } else { "DONE" }));
+                }
+            }
+            Progress::Output { bytes, .. } => {
+                for line in self.lines(image, &bytes) {
+                    if plain {
+                        self.ui.say(&line);
+                    } else {
+                        self.working(image, line.clone());
+                    }
+                    self.remember(image, line);
+                }
+            }
+            Progress::Bytes { id, done, total } => {
+                let human = crate::values::byte_size::human;
+                let of = total.map_or_else(String::new, |total| format!("/{}", human(total)));
+                self.working(image, format!("{id} {}{of}", human(done)));
+            }
+        }
+    }
+
+    /// The last lines of a build that failed, where they have not been shown.
+    pub fn build_failed(&self, image: &str) {
+        let shown = self.ui.look().progress == Mode::Plain && !self.ui.builds_are_quiet();
+        let building = self.builds.lock().unwrap_or_else(PoisonError::into_inner).remove(image);
+        for line in building.into_iter().flat_map(|building| building.last).filter(|_| !shown) {
+            self.ui.say(&line);
+        }
+    }
+
+    /// Only a table shows what a build is about from moment to moment.
+    fn working(&self, image: &str, details: String) {
+        if self.ui.look().progress == Mode::Tty && !self.ui.builds_are_quiet() {
+            let (id, text) = (format!("Image {image}"), "Building".to_owned());
+            self.ui.news(News { id, phase: Phase::Working, text, details });
+        }
+    }
+
+    /// The lines that are complete with these bytes.
+    fn lines(&self, image: &str, bytes: &[u8]) -> Vec<String> {
+        let mut builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
+        let partial = &mut builds.entry(image.to_owned()).or_default().partial;
+        partial.extend_from_slice(bytes);
+        let whole = partial.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
+        let complete: Vec<u8> = partial.drain(..whole).collect();
+        String::from_utf8_lossy(&complete).lines().map(str::to_owned).collect()
+    }
+
+    fn remember(&self, image: &str, line: String) {
+        let mut builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
+        let last = &mut builds.entry(image.to_owned()).or_default().last;
+        if last.len() == TAIL {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+}
+
+impl Observer for Shown<'_> {
+    fn update(&self, update: Update) {
+        let phase = match update.status.kind() {
+            Kind::Working => Phase::Working,
+            Kind::Done => Phase::Done,
+            Kind::Warning => Phase::Warning,
+            Kind::Error => Phase::Error,
+        };
+        if update.status == Status::Starting {
+            self.attach();
+        }
+        if let (Resource::Image(image), Status::Error) = (&update.resource, update.status) {
+            self.build_failed(image);
+        }
+        // Beside the output of containers a terminal shows only what is worth reading (Compose CLI reference, §7).
+        let hidden = self.attached.load(Ordering::Relaxed)
+            && self.ui.look().progress == Mode::Tty
+            && matches!(update.status, Status::Starting | Status::Started);
+        if !hidden {
+            let (id, text) = (update.resource.to_string(), update.status.to_string());
+            self.ui.news(News { id, phase, text, details: update.detail.unwrap_or_default() });
+        }
+    }
+
+    fn building(&self, _: StepId, image: &str, progress: Progress) {
+        self.build(image, progress);
+    }
+}

@@ -1,0 +1,156 @@
+//! Stands between the user's terminal and a process in a container: `exec` and `run`.
+//!
+//! Without a terminal the process has our own standard streams and there is nothing to relay. With one, ours is raw while
+//! the process runs; it is restored on every way out, since a value whose end restores it lives as long as it is raw.
+
+use std::fs::File;
+use std::io::{IsTerminal, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::cli::failure::{Failure, Kind};
+use crate::cli::ui;
+use crate::engine::{Process, ProcessIo};
+use crate::runtime::sys::terminal::resize;
+use crate::values::signal::Signal;
+
+/// Signals that reach the process instead of us.
+const FORWARDED: [i32; 7] = [1, 2, 3, 10, 12, 15, 18];
+
+/// How long the last output of a process that has ended may take to come, if something else keeps its terminal open.
+const LAST_OUTPUT: Duration = Duration::from_secs(2);
+
+/// Whether the process gets a terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Streams {
+    /// A new terminal.
+    Terminal,
+    /// Our own standard streams.
+    Ours,
+    /// Our own standard output and error; nothing to read.
+    OursWithoutInput,
+}
+
+impl Streams {
+    /// For the engine.
+    pub fn io(self) -> Result<ProcessIo, Failure> {
+        let own = |file: std::io::Result<OwnedFd>| file.map(Some).map_err(Failure::system("use the standard streams"));
+        let input = || own(std::io::stdin().as_fd().try_clone_to_owned());
+        Ok(match self {
+            Streams::Terminal => {
+                let size = ui::screen();
+                let small = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
+                ProcessIo::Terminal { rows: small(size.rows), columns: small(size.columns) }
+            }
+            Streams::Ours | Streams::OursWithoutInput => ProcessIo::Files {
+                stdin: if self == Streams::Ours { input()? } else { None },
+                stdout: own(std::io::stdout().as_fd().try_clone_to_owned())?,
+                stderr: own(std::io::stderr().as_fd().try_clone_to_owned())?,
+            },
+        })
+    }
+}
+
+/// The user's terminal in raw mode.
+struct Raw;
+
+impl Raw {
+    fn new() -> Option<Raw> {
+        // Without a terminal of ours there is nothing to switch.
+        let terminal = std::io::stdin().is_terminal();
+        (terminal && crossterm::terminal::enable_raw_mode().is_ok()).then_some(Raw)
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        // There is no one to tell: the terminal is gone if this fails.
+        let _ = crossterm::terminal::disable_raw_mode();
+    }
+}
+
+/// Relays streams and signals until the process has ended; its exit code.
+pub async fn attend(process: Process) -> Result<i32, Failure> {
+    let Process { terminal, mut status, signals } = process;
+    let mut forwarded = forward_signals()?;
+    let mut resized = signal(SignalKind::window_change()).map_err(Failure::system("listen for signals"))?;
+    let _raw = terminal.as_ref().and_then(|_| Raw::new());
+    let mut output = match &terminal {
+        Some(terminal) => Some(relay(terminal)?),
+        None => None,
+    };
+    let ended = loop {
+        tokio::select! {
+            ended = &mut status => break ended,
+            Some(signal) = forwarded.recv() => {
+                // The process has just ended if nobody takes it.
+                let _ = signals.send(signal).await;
+            }
+            _ = resized.recv() => {
+                if let Some(terminal) = &terminal {
+                    let size = ui::screen();
+                    let small = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
+                    // A terminal that can't be resized is gone, which its process's end will tell.
+                    let _ = resize(terminal.as_fd(), small(size.rows), small(size.columns));
+                }
+            }
+        }
+    };
+    if let Some(output) = output.take() {
+        // All is well whether the output ended, was cut off, or is kept open by somebody else.
+        let _ = tokio::time::timeout(LAST_OUTPUT, output).await;
+    }
+    match ended {
+        Ok(result) => Ok(result?),
+        Err(_) => Err(Kind::ProcessLost.into()),
+    }
+}
+
+/// Copies input to the terminal and its output to ours, each in a thread: our own files can't be read without blocking, as
+/// that would hold for whoever shares them. Resolves when there is no more output.
+fn relay(terminal: &OwnedFd) -> Result<oneshot::Receiver<()>, Failure> {
+    let copy = |fd: std::io::Result<OwnedFd>| fd.map(File::from).map_err(Failure::system("use the standard streams"));
+    let (mut to, mut from) = (copy(terminal.try_clone())?, copy(terminal.try_clone())?);
+    let mut input = copy(std::io::stdin().as_fd().try_clone_to_owned())?;
+    let mut output = copy(std::io::stdout().as_fd().try_clone_to_owned())?;
+    std::thread::spawn(move || pump(&mut input, &mut to));
+    let (done, ended) = oneshot::channel();
+    std::thread::spawn(move || {
+        pump(&mut from, &mut output);
+        // Nobody waits if this fails.
+        let _ = done.send(());
+    });
+    Ok(ended)
+}
+
+/// Copies until either side ends; a terminal whose process is gone ends with an error, which means no more than that.
+fn pump(from: &mut File, to: &mut File) {
+    let mut buffer = [0; 16 << 10];
+    loop {
+        match from.read(&mut buffer) {
+            Ok(0) => return,
+            Ok(read) => {
+                if to.write_all(buffer.get(..read).unwrap_or_default()).is_err() {
+                    return;
+                }
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// From now on these signals come here and do nothing by themselves.
+fn forward_signals() -> Result<mpsc::Receiver<Signal>, Failure> {
+    let (sender, receiver) = mpsc::channel(16);
+    for number in FORWARDED {
+        let mut stream = signal(SignalKind::from_raw(number)).map_err(Failure::system("listen for signals"))?;
+        let Some(known) = Signal::from_number(number) else { continue };
+        let sender = sender.clone();
+        tokio::spawn(async move { while stream.recv().await.is_some() && sender.send(known).await.is_ok() {} });
+    }
+    Ok(receiver)
+}
