@@ -1,0 +1,121 @@
+//! The parts that need no kernel: `cargo bench --bench parts`. Loading, planning and resolving, at sizes that show how they grow.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
+
+use divan::Bencher;
+use divan::counter::ItemsCount;
+use hickory_proto::op::{Message, MessageType, OpCode, Query};
+use hickory_proto::rr::{Name, RecordType};
+use xcompose::dns::names::{Family, Member, Names};
+use xcompose::dns::{Asker, Resolver, Sockets};
+use xcompose::engine::Observed;
+use xcompose::planner::request::{Request, Up};
+use xcompose::planner::{self, Wanted};
+use xcompose::spec::source::Source;
+use xcompose::spec::{self, Options};
+
+fn main() {
+    divan::main();
+}
+
+/// A folder with a stack of so many services, each like those people write.
+fn stack(services: usize) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let mut text = "services:\n".to_owned();
+    for number in 0..services {
+        writeln!(
+            text,
+            "  s{number}:\n    image: example/s{number}:${{TAG:-1.0}}\n    environment:\n      A: one\n      B: ${{HOME}}\n    ports: ['{}:80']\n    volumes: ['data:/var/lib/s', './conf:/etc/s:ro']\n    healthcheck:\n      test: curl -f http://localhost/\n      interval: 5s\n    restart: unless-stopped",
+            20_000 + number
+        )
+        .unwrap();
+        if number > 0 {
+            writeln!(text, "    depends_on: [s{}]", number / 2).unwrap();
+        }
+    }
+    text.push_str("volumes: {data: }\n");
+    std::fs::write(folder.path().join("compose.yaml"), text).unwrap();
+    folder
+}
+
+fn source(folder: &tempfile::TempDir) -> Source {
+    Source {
+        current_dir: folder.path().to_owned(),
+        environment: BTreeMap::from([("HOME".to_owned(), "/root".to_owned())]),
+        files: Vec::new(),
+        project_directory: None,
+        project_name: Some("bench".to_owned()),
+        env_files: Vec::new(),
+        profiles: Vec::new(),
+    }
+}
+
+#[divan::bench(args = [20, 200, 2_000, 5_000], sample_count = 10)]
+fn load(bencher: Bencher<'_, '_>, services: usize) {
+    let folder = stack(services);
+    let source = source(&folder);
+    bencher.counter(ItemsCount::new(services)).bench(|| spec::load(&source, &Options::default()).unwrap());
+}
+
+#[divan::bench(args = [20, 200, 2_000], sample_count = 10)]
+fn plan_up(bencher: Bencher<'_, '_>, services: usize) {
+    let folder = stack(services);
+    let project = spec::load(&source(&folder), &Options::default()).unwrap().model.project().unwrap();
+    let request = Request::up(&[], Up::default());
+    let nothing = Observed::default();
+    bencher
+        .counter(ItemsCount::new(services))
+        .bench(|| planner::plan(Wanted::Project(&project), &nothing, &request).unwrap());
+}
+
+fn members(count: usize) -> Vec<Member> {
+    (0..count)
+        .map(|number| Member {
+            network: "n".to_owned(),
+            network_name: "bench_default".to_owned(),
+            container: format!("bench-s{number}-1"),
+            names: vec![format!("s{number}")],
+            addresses: vec![Ipv4Addr::from(0x0a00_0000 + u32::try_from(number).unwrap()).into()],
+        })
+        .collect()
+}
+
+fn asker() -> Asker {
+    Asker { networks: vec!["n".to_owned()], ..Asker::default() }
+}
+
+#[divan::bench(args = [20, 1_000])]
+fn look_a_name_up(bencher: Bencher<'_, '_>, count: usize) {
+    let names = Names::new(&members(count));
+    let asker = asker();
+    bencher.bench(|| names.lookup(&asker, "s7", Family::V4));
+}
+
+/// One question and its answer over loopback, the resolver on a thread of its own: the time a container waits.
+#[divan::bench(sample_count = 2_000, sample_size = 1)]
+fn ask_the_resolver(bencher: Bencher<'_, '_>) {
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let address = udp.local_addr().unwrap();
+    let tcp = TcpListener::bind(address).unwrap();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut resolver = Resolver::new();
+            resolver.swap(Names::new(&members(20)));
+            resolver.serve("c", asker(), Sockets { udp: udp.into(), tcp: tcp.into() }).unwrap();
+            std::future::pending::<()>().await;
+        });
+    });
+    let mut question = Message::new(1, MessageType::Query, OpCode::Query);
+    question.add_query(Query::query(Name::from_ascii("s7.").unwrap(), RecordType::A));
+    let question = question.to_vec().unwrap();
+    let client = UdpSocket::bind((IpAddr::from(Ipv4Addr::LOCALHOST), 0)).unwrap();
+    client.connect(address).unwrap();
+    let mut answer = [0; 512];
+    bencher.bench_local(|| {
+        client.send(&question).unwrap();
+        client.recv(&mut answer).unwrap()
+    });
+}
