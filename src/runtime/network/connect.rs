@@ -166,7 +166,8 @@ impl Connector {
         for (name, value) in SYSCTLS {
             set_sysctl(name, value, Missing::Ignored)?;
         }
-        for (name, value) in request.sysctls.iter().filter(|(name, _)| name.starts_with("net.")) {
+        let ours = |name: &str| name.starts_with("net.") || name.starts_with("net/");
+        for (name, value) in request.sysctls.iter().filter(|(name, _)| ours(name)) {
             set_sysctl(&path_of(name)?, value, Missing::AnError)?;
         }
         for leg in legs {

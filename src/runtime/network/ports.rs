@@ -4,8 +4,7 @@
 //! from taking it, and serves what the firewall does not redirect.
 
 use std::fs;
-use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 
@@ -248,18 +247,6 @@ fn clashes(host: &str, wanted: IpAddr) -> bool {
             any || wanted.is_unspecified() || bytes == wanted.octets()
         }
         _ => false,
-    }
-}
-
-impl Holder {
-    /// For listening, as the standard library has it.
-    pub fn listener(&self) -> io::Result<TcpListener> {
-        Ok(TcpListener::from(self.socket.try_clone()?))
-    }
-
-    /// For datagrams, as the standard library has it.
-    pub fn datagrams(&self) -> io::Result<UdpSocket> {
-        Ok(UdpSocket::from(self.socket.try_clone()?))
     }
 }
 

@@ -246,3 +246,65 @@ pub fn nft(arguments: &[&str]) -> String {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).unwrap() + "\n"
 }
+
+/// Another machine: a namespace of its own at the other end of a wire.
+pub struct Outside {
+    netns: OwnedFd,
+    link: String,
+    pub here: IpAddr,
+    pub there: IpAddr,
+}
+
+impl Outside {
+    pub fn new() -> Outside {
+        static NEXT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+        let number = NEXT.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + (std::process::id() % 4000) * 16;
+        let link = format!("xo{}-{number}", std::process::id());
+        let base = u32::from(std::net::Ipv4Addr::new(198, 18, 0, 0)) + (number % 32_000) * 4;
+        let address = |host: u32| IpAddr::from(std::net::Ipv4Addr::from(base + host));
+        let netns = thread::spawn(|| {
+            nix::sched::unshare(CloneFlags::CLONE_NEWNET).unwrap();
+            OwnedFd::from(std::fs::File::open("/proc/thread-self/ns/net").unwrap())
+        })
+        .join()
+        .unwrap();
+        let outside = Outside { netns, link, here: address(1), there: address(2) };
+        let peer = format!("{}p", outside.link);
+        run(&["ip", "link", "add", &outside.link, "type", "veth", "peer", "name", &peer]);
+        let path = format!("/proc/{}/fd/{}", std::process::id(), std::os::fd::AsRawFd::as_raw_fd(&outside.netns));
+        run(&["ip", "link", "set", &peer, "netns", &path]);
+        run(&["ip", "addr", "add", &format!("{}/30", outside.here), "dev", &outside.link]);
+        run(&["ip", "link", "set", &outside.link, "up"]);
+        outside.inside(|| {
+            run(&["ip", "link", "set", "lo", "up"]);
+            run(&["ip", "addr", "add", &format!("{}/30", outside.there), "dev", &peer]);
+            run(&["ip", "link", "set", &peer, "up"]);
+        });
+        outside
+    }
+
+    pub fn inside<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        inside(&self.netns, work)
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        let _ = Command::new("ip").args(["link", "del", &self.link]).status();
+    }
+}
+
+pub fn run(command: &[&str]) {
+    let output = Command::new(command[0]).args(&command[1..]).output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A UDP echo at a socket, for one datagram; tells who asked.
+pub fn echo_once(socket: UdpSocket) -> JoinHandle<SocketAddr> {
+    thread::spawn(move || {
+        let mut buffer = [0; 2048];
+        let (length, caller) = socket.recv_from(&mut buffer).unwrap();
+        socket.send_to(&buffer[..length], caller).unwrap();
+        caller
+    })
+}
