@@ -176,12 +176,7 @@ impl Networks {
                 network_name: endpoint.network.into(),
                 container: endpoint.name.into(),
                 names: endpoint.names,
-                addresses: endpoint
-                    .ipv4
-                    .map(IpAddr::from)
-                    .into_iter()
-                    .chain(endpoint.ipv6.map(IpAddr::from))
-                    .collect(),
+                addresses: endpoint.ipv4.map(IpAddr::from).into_iter().chain(endpoint.ipv6.map(IpAddr::from)).collect(),
             }));
         }
         Ok(members)

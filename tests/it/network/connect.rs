@@ -104,7 +104,14 @@ fn the_machines_loopback_stays_out_of_reach() {
     a.command(&["ip", "route", "del", "local", "127.0.0.0/8", "table", "local"]);
     a.command(&["ip", "addr", "del", "127.0.0.1/8", "dev", "lo"]);
     a.command(&["sysctl", "-qw", "net.ipv4.conf.eth0.route_localnet=1"]);
-    a.command(&["ip", "route", "add", "127.0.0.1", "via", &host.networks.list().unwrap()[0].subnets[0].gateway.to_string()]);
+    a.command(&[
+        "ip",
+        "route",
+        "add",
+        "127.0.0.1",
+        "via",
+        &host.networks.list().unwrap()[0].subnets[0].gateway.to_string(),
+    ]);
     assert_eq!(a.ask((Ipv4Addr::LOCALHOST, port).into()), None);
     // It is the rule that keeps it out, nothing else.
     nft(&["flush", "chain", "inet", &host.table(), "localnet"]);
