@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use nix::errno::Errno;
@@ -10,11 +10,11 @@ use nix::sched::{self, CloneFlags};
 
 use crate::dns::Sockets;
 use crate::engine::{Attachment, ContainerId, Endpoint, PortMapping, PublishedPort};
-use crate::runtime::network::files::RESOLVER;
 use crate::runtime::network::lease::Leasing;
 use crate::runtime::network::netlink::{self, Peers};
 use crate::runtime::network::ports::{self, Holder, Target};
 use crate::runtime::network::record::{EndpointRecord, Lease, NetworkRecord};
+use crate::runtime::network::resolver;
 use crate::runtime::network::veth::{self, Interface};
 use crate::runtime::network::{NetworkError, Networks, random_hex, redirects};
 use crate::runtime::store::{self, Durability};
@@ -175,7 +175,7 @@ impl Connector {
                 set_sysctl(&path_of(&name)?, &value, Missing::AnError)?;
             }
         }
-        let dns = if legs.is_empty() { None } else { Some(resolver_sockets()?) };
+        let dns = if legs.is_empty() { None } else { Some(resolver::sockets()?) };
         let published: Vec<PublishedPort> = holders.iter().map(|holder| holder.port.clone()).collect();
         let mut endpoints = Vec::new();
         for leg in legs {
@@ -295,13 +295,6 @@ fn endpoint_record(request: &ConnectRequest<'_>, leg: &Leg<'_>, published: Vec<P
         names,
         published,
     }
-}
-
-/// The resolver's sockets, in the calling thread's network namespace.
-fn resolver_sockets() -> Result<Sockets, OsError> {
-    let udp = UdpSocket::bind((RESOLVER, 53)).or_os("bind", "udp 127.0.0.11:53")?;
-    let tcp = TcpListener::bind((RESOLVER, 53)).or_os("bind", "tcp 127.0.0.11:53")?;
-    Ok(Sockets { udp: udp.into(), tcp: tcp.into() })
 }
 
 /// `com.docker.network.endpoint.sysctls`: `net.ipv4.conf.IFNAME.log_martians=1,…`.

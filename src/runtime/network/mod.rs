@@ -14,6 +14,7 @@ pub mod nft;
 pub mod ports;
 pub mod proxy;
 pub mod record;
+pub mod resolver;
 pub mod veth;
 
 use std::fs::{self, File};

@@ -2,4 +2,6 @@
 //! and bridges, of its own, and checks that nothing of them is left.
 
 mod connect;
+mod names;
+mod publish;
 mod support;
