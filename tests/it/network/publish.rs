@@ -171,7 +171,10 @@ fn a_taken_port_names_who_has_it_and_one_that_is_free() {
     let web = host.connect(&Spec::new("web", &["n"]).publish(None, Some(port), 80)).unwrap();
     let error = host.connect(&Spec::new("db", &["n"]).publish(None, Some(port), 80)).map(drop).unwrap_err();
     let text = error.to_string();
-    assert!(text.starts_with(&format!("cannot publish tcp port 0.0.0.0:{port}: it is published by container web")), "{text}");
+    assert!(
+        text.starts_with(&format!("cannot publish tcp port 0.0.0.0:{port}: it is published by container web")),
+        "{text}"
+    );
     assert!(text.contains("(project p); "), "{text}");
     let NetworkError::PortTaken { free: Some(free), .. } = error else { panic!("{text}") };
     let second = host.connect(&Spec::new("db", &["n"]).publish(None, Some(free), 80)).unwrap();
