@@ -17,6 +17,7 @@ mod dotenv;
 pub mod environment;
 mod expand;
 mod extends;
+mod fields;
 mod finish;
 mod include;
 mod interpolate;
