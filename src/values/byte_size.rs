@@ -5,27 +5,25 @@
 #[error("invalid size: '{0}'")]
 pub struct InvalidSize(String);
 
-/// Reads a size in bytes; plain integers may be negative (-1 means "no limit" where a field says so).
+/// Reads a size in bytes: a number, possibly with a fraction, and a unit, possibly after a space. Never negative.
 pub fn parse(text: &str) -> Result<i64, InvalidSize> {
     let wrong = || InvalidSize(text.to_owned());
-    if let Ok(plain) = text.parse() {
-        return Ok(plain);
-    }
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-    let (number, unit) = text.split_at(split);
-    let number: f64 = number.parse().map_err(|_| wrong())?;
-    let shift = match unit.trim_start().to_ascii_lowercase().as_str() {
-        "b" => 0,
-        "k" | "kb" | "ki" | "kib" => 10,
-        "m" | "mb" | "mi" | "mib" => 20,
-        "g" | "gb" | "gi" | "gib" => 30,
-        "t" | "tb" | "ti" | "tib" => 40,
-        "p" | "pb" | "pi" | "pib" => 50,
+    // The last digit, point or space parts number and unit, so `1e3k` is a number too, as it is for Docker.
+    let last = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ').ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(last + 1);
+    let number: f64 = number.strip_suffix(' ').unwrap_or(number).parse().map_err(|_| wrong())?;
+    let shift = match unit.to_ascii_lowercase().as_str() {
+        "" | "b" => 0,
+        "k" | "kb" | "kib" => 10,
+        "m" | "mb" | "mib" => 20,
+        "g" | "gb" | "gib" => 30,
+        "t" | "tb" | "tib" => 40,
+        "p" | "pb" | "pib" => 50,
         _ => return Err(wrong()),
     };
     let bytes = number * (1_i64 << shift) as f64;
     // The nearest double below i64::MAX is 2^63 - 1024; from 2^63 on a cast would saturate silently.
-    if bytes < 9_223_372_036_854_775_808.0 { Ok(bytes as i64) } else { Err(wrong()) }
+    if (0.0..9_223_372_036_854_775_808.0).contains(&bytes) { Ok(bytes as i64) } else { Err(wrong()) }
 }
 
 /// As Docker prints sizes for people: three significant digits, powers of 1000 (`4.43MB`).
@@ -58,8 +56,10 @@ mod tests {
         assert_eq!(parse("64m"), Ok(64 << 20));
         assert_eq!(parse("1.5 GiB"), Ok(3 << 29));
         assert_eq!(parse("1073741824"), Ok(1 << 30));
-        assert_eq!(parse("-1"), Ok(-1));
-        for wrong in ["", "zz", "1x", "1..5m", "m", "9999999999p"] {
+        assert_eq!(parse("1.5"), Ok(1));
+        assert_eq!(parse(".5k"), Ok(512));
+        assert_eq!(parse("1e3"), Ok(1000));
+        for wrong in ["", "zz", "1x", "1..5m", "m", "9999999999p", "-1", "1gi", " 1g", "1 g ", "inf", "NaNb"] {
             assert!(parse(wrong).is_err(), "{wrong}");
         }
     }

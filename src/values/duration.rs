@@ -21,6 +21,15 @@ pub enum InvalidDuration {
     Malformed(String),
 }
 
+/// Reads a duration that may be negative, and says whether it is. Compose takes those and leaves it to the engine to refuse.
+pub fn parse_signed(text: &str) -> Result<(bool, Duration), InvalidDuration> {
+    match text.strip_prefix('-') {
+        Some(rest) if rest.starts_with(['+', '-']) => Err(InvalidDuration::Malformed(text.to_owned())),
+        Some(rest) => parse(rest).map(|duration| (true, duration)),
+        None => parse(text).map(|duration| (false, duration)),
+    }
+}
+
 /// Reads a duration of one or more numbers with units; `0` alone needs none.
 pub fn parse(text: &str) -> Result<Duration, InvalidDuration> {
     let wrong = || InvalidDuration::Malformed(text.to_owned());

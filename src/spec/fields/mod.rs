@@ -63,7 +63,7 @@ pub(in crate::spec) mod tests_support {
 
     /// A place somewhere.
     pub(in crate::spec) fn at() -> Location {
-        let file = Arc::new(SourceFile { name: "compose.yaml".into(), text: String::new() });
+        let file = SourceFile::new("compose.yaml", "");
         Location { file, line: 1, column: 1, width: 1 }
     }
 

@@ -106,6 +106,8 @@ pub(in crate::spec) enum Becomes {
     Flag,
     /// An integer of 64 bits; a fraction is cut off.
     Integer,
+    /// An integer of 64 bits that is not negative.
+    Unsigned,
     /// A number, in the precision of 32 bits.
     Number,
     /// A number of bytes, as decimal text.
@@ -118,6 +120,8 @@ pub(in crate::spec) enum Becomes {
     Words,
     /// A map of texts; null is the empty text. From `k=v` lists too.
     TextMap,
+    /// A map of texts and integers; null is the empty text.
+    PlainMap,
     /// A map of texts; null stays. From `k=v` lists too.
     NullableMap,
     /// An argument list; a text is split as a shell would.
