@@ -21,7 +21,10 @@ pub(in crate::spec) fn fill(model: &mut Node) {
             }
         }
         for mount in items(service, "volumes").filter_map(Node::as_mapping_mut) {
-            if let Some(bind) = mount.get_mut("bind") {
+            // Options of another kind than the mount's own mean nothing.
+            if mount.get("type").and_then(Node::as_str) == Some("bind")
+                && let Some(bind) = mount.get_mut("bind")
+            {
                 default(bind, "create_host_path", || Value::Bool(true));
             }
         }

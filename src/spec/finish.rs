@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Severity};
 use super::model::Model;
 use super::tree::Node;
+use super::{consistency, env_files, normalise, select, settle};
 use crate::values::names::ProjectName;
 
 /// What the last stages need to know besides the tree.
@@ -34,6 +35,31 @@ pub(in crate::spec) struct Frame {
 }
 
 /// From the merged tree, defaults filled in and paths resolved, to the model. Faults and warnings go to `found`; `None` if a fault is among them.
-pub(in crate::spec) fn finish(_tree: Node, _frame: Frame, _found: &mut Vec<Diagnostic>) -> Option<Model> {
-    None
+pub(in crate::spec) fn finish(mut tree: Node, frame: Frame, found: &mut Vec<Diagnostic>) -> Option<Model> {
+    let fine = |found: &[Diagnostic]| found.iter().all(|one| one.severity != Severity::Error);
+    if frame.normalize {
+        normalise::normalise(&mut tree, frame.name.as_str(), &frame.environment);
+    }
+    settle::settle(&mut tree, found);
+    if !fine(found) {
+        return None;
+    }
+    let mut disabled = select::by_profile(&mut tree, &frame.profiles, &frame.services);
+    if frame.consistency {
+        consistency::check(&mut tree, &disabled, found);
+    }
+    if !fine(found) {
+        return None;
+    }
+    for (name, entry) in select::by_name(&mut tree, &frame.services, found) {
+        disabled.insert(name, entry.key_at, entry.node);
+    }
+    if !frame.all_resources {
+        select::drop_unused(&mut tree);
+    }
+    if frame.env_files {
+        env_files::read(&mut tree, &frame.environment, found);
+    }
+    let Frame { name, working_dir, files, environment, .. } = frame;
+    fine(found).then_some(Model { name, working_dir, files, environment, tree, disabled })
 }

@@ -11,9 +11,11 @@
 //! Each stage gathers all its faults; the first stage that has any ends the load ([`diagnostic::SpecError`]).
 
 mod check;
+mod consistency;
 mod defaults;
 pub mod diagnostic;
 mod dotenv;
+mod env_files;
 pub mod environment;
 mod expand;
 mod extends;
@@ -26,9 +28,11 @@ mod merge;
 pub mod model;
 mod normalise;
 mod paths;
+pub mod print;
 pub mod project;
 mod read;
 mod schema;
+mod select;
 mod settle;
 pub mod source;
 pub mod tree;

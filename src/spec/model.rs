@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::diagnostic::{Diagnostic, SpecError};
+use super::print::{self, Format};
 use super::project::Project;
 use super::tree::{Mapping, Node};
 use crate::values::names::ProjectName;
@@ -32,6 +33,11 @@ impl Model {
     /// The project that this model describes; fails on what no engine would take, all faults at once.
     pub fn project(&self) -> Result<Project, SpecError> {
         Err(Diagnostic::error_nowhere("projects are not read yet").into())
+    }
+
+    /// As `config` prints it.
+    pub fn print(&self, format: Format) -> String {
+        print::model(&self.tree, self.name.as_str(), format)
     }
 
     /// A warning, with its place, for each key that is read but not honoured. Commands that run things show them.

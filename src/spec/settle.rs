@@ -12,6 +12,13 @@ use crate::values::{byte_size, duration};
 /// Gives each value of an expanded model its last form. Faults go to `found`.
 pub(in crate::spec) fn settle(model: &mut Node, found: &mut Vec<Diagnostic>) {
     Settler { path: Path::root(), found }.object(model, &FILE);
+    // `data:` under `volumes:` says as much as `data: {}`.
+    for kind in ["networks", "volumes", "configs", "secrets", "models"] {
+        let resources = model.as_mapping_mut().and_then(|map| map.get_mut(kind)).and_then(Node::as_mapping_mut);
+        for (_, entry) in resources.into_iter().flat_map(Mapping::iter_mut).filter(|(_, entry)| entry.node.is_null()) {
+            entry.node.value = Value::Mapping(Mapping::default());
+        }
+    }
 }
 
 struct Settler<'a> {

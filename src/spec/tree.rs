@@ -227,6 +227,11 @@ impl Node {
     }
 }
 
+/// Whether a word without quotes is text, and not a number, boolean or null.
+pub(super) fn is_text(word: &str) -> bool {
+    matches!(scalar::resolve(word), Value::String(_))
+}
+
 /// A step of a [`Path`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {

@@ -159,8 +159,8 @@ pub(in crate::spec) enum Shown {
     JsonAlways,
     /// Always as JSON (an empty map where absent); as YAML unless empty.
     JsonEmptyMap,
-    /// As JSON always, and with a capital letter: Docker Compose's type has no name for JSON.
-    JsonCapital,
+    /// As JSON always, and under this name: Docker Compose's type has none for JSON, so Go's own name shows.
+    JsonAs(&'static str),
     /// Never as JSON.
     YamlOnly,
     /// Never: read by an earlier stage, and gone.

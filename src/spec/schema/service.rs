@@ -242,8 +242,8 @@ const BLKIO_LIMITS: Accepts = Accepts::List(&Accepts::Object(&BLKIO_LIMIT));
 
 static BLKIO_LIMIT: Object = Object {
     fields: &[
-        Field::new("path", TEXT, Becomes::Text).shown(Shown::JsonCapital),
-        Field::new("rate", INTEGER_OR_TEXT, Becomes::Bytes).shown(Shown::JsonCapital),
+        Field::new("path", TEXT, Becomes::Text).shown(Shown::JsonAs("Path")),
+        Field::new("rate", INTEGER_OR_TEXT, Becomes::Bytes).shown(Shown::JsonAs("Rate")),
     ],
     required: &[],
     extensible: false,
@@ -251,8 +251,8 @@ static BLKIO_LIMIT: Object = Object {
 
 static BLKIO_WEIGHT: Object = Object {
     fields: &[
-        Field::new("path", TEXT, Becomes::Text).shown(Shown::JsonCapital),
-        Field::new("weight", INTEGER_OR_TEXT, Becomes::Integer).shown(Shown::JsonCapital),
+        Field::new("path", TEXT, Becomes::Text).shown(Shown::JsonAs("Path")),
+        Field::new("weight", INTEGER_OR_TEXT, Becomes::Integer).shown(Shown::JsonAs("Weight")),
     ],
     required: &[],
     extensible: false,

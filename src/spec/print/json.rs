@@ -1,0 +1,102 @@
+//! JSON as Go's `encoding/json` writes it.
+
+use super::{Out, go_number};
+
+/// On lines, two spaces a level.
+pub(super) fn indented(out: &Out<'_>) -> String {
+    let mut text = String::new();
+    write(out, Some(0), &mut text);
+    text
+}
+
+/// On one line, no spaces.
+pub(super) fn compact(out: &Out<'_>) -> String {
+    let mut text = String::new();
+    write(out, None, &mut text);
+    text
+}
+
+/// `level` is how far in; none for no lines at all.
+fn write(out: &Out<'_>, level: Option<usize>, text: &mut String) {
+    match out {
+        Out::Null => text.push_str("null"),
+        Out::Bool(yes) => text.push_str(if *yes { "true" } else { "false" }),
+        Out::Int(number) => text.push_str(&number.to_string()),
+        Out::Single(number) => write_number(f64::from(*number), &format!("{number:e}"), text),
+        Out::Double(number) => write_number(*number, &format!("{number:e}"), text),
+        Out::Text(value) => write_text(value, text),
+        Out::List(list) => {
+            text.push('[');
+            for (n, item) in list.iter().enumerate() {
+                begin(n, level, text);
+                write(item, level.map(|level| level + 1), text);
+            }
+            end(list.is_empty(), level, text);
+            text.push(']');
+        }
+        Out::Map(entries) => {
+            text.push('{');
+            for (n, (key, value)) in entries.iter().enumerate() {
+                begin(n, level, text);
+                write_text(key, text);
+                text.push_str(if level.is_some() { ": " } else { ":" });
+                write(value, level.map(|level| level + 1), text);
+            }
+            end(entries.is_empty(), level, text);
+            text.push('}');
+        }
+    }
+}
+
+fn begin(n: usize, level: Option<usize>, text: &mut String) {
+    if n > 0 {
+        text.push(',');
+    }
+    if let Some(level) = level {
+        new_line(level + 1, text);
+    }
+}
+
+fn end(empty: bool, level: Option<usize>, text: &mut String) {
+    if let Some(level) = level.filter(|_| !empty) {
+        new_line(level, text);
+    }
+}
+
+fn new_line(level: usize, text: &mut String) {
+    text.push('\n');
+    text.extend(std::iter::repeat_n("  ", level));
+}
+
+/// JSON has no infinity, nor what is no number; Go refuses those, here they are null.
+fn write_number(number: f64, scientific: &str, text: &mut String) {
+    if !number.is_finite() {
+        text.push_str("null");
+        return;
+    }
+    let (written, exponent) = go_number(scientific, -6, 21);
+    // Go writes 1e-09 as 1e-9 in JSON only.
+    let short = |written: String| written.replace("e-0", "e-");
+    text.push_str(&if exponent { short(written) } else { written });
+}
+
+/// `<`, `>` and `&` are escaped too, as Go does for the sake of browsers.
+fn write_text(value: &str, text: &mut String) {
+    text.push('"');
+    for letter in value.chars() {
+        match letter {
+            '"' => text.push_str("\\\""),
+            '\\' => text.push_str("\\\\"),
+            '\n' => text.push_str("\\n"),
+            '\r' => text.push_str("\\r"),
+            '\t' => text.push_str("\\t"),
+            '\u{8}' => text.push_str("\\b"),
+            '\u{c}' => text.push_str("\\f"),
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' | '\0'..='\u{1f}' => {
+                text.push_str(&format!("\\u{:04x}", u32::from(letter)));
+            }
+            letter => text.push(letter),
+        }
+    }
+    text.push('"');
+}
