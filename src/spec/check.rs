@@ -23,7 +23,9 @@ pub(in crate::spec) fn values(model: &Node, found: &mut Vec<Diagnostic>) {
 
 fn check_service(name: &str, service: &Mapping, found: &mut Vec<Diagnostic>) {
     for port in items(service.get("ports")) {
-        if let Some(ip) = port.get("host_ip").filter(|ip| ip.as_str().is_some_and(|text| text.parse::<IpAddr>().is_err())) {
+        if let Some(ip) =
+            port.get("host_ip").filter(|ip| ip.as_str().is_some_and(|text| text.parse::<IpAddr>().is_err()))
+        {
             let message = format!("services.{name}.ports: invalid ip address: {}", ip.as_str().unwrap_or(""));
             found.push(Diagnostic::error(&ip.at, message));
         }

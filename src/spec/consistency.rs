@@ -10,8 +10,13 @@ use super::tree::{Entry, Mapping, Node, Value};
 /// Adds a fault to `found` for each thing of a settled model that does not fit the rest. Where `scale` is given beside
 /// `deploy`, `deploy.replicas` is made to say the same.
 pub(in crate::spec) fn check(model: &mut Node, disabled: &Mapping, found: &mut Vec<Diagnostic>) {
-    let services: HashMap<&str, &Node> =
-        model.get("services").and_then(Node::as_mapping).into_iter().flat_map(Mapping::iter).map(|(name, entry)| (name, &entry.node)).collect();
+    let services: HashMap<&str, &Node> = model
+        .get("services")
+        .and_then(Node::as_mapping)
+        .into_iter()
+        .flat_map(Mapping::iter)
+        .map(|(name, entry)| (name, &entry.node))
+        .collect();
     let whole = Whole { model, services: &services, disabled };
     for (name, entry) in model.get("services").and_then(Node::as_mapping).into_iter().flat_map(Mapping::iter) {
         if let Some(service) = entry.node.as_mapping() {
@@ -85,13 +90,15 @@ impl<'a> Checker<'a> {
             let at = entry.node.at.clone();
             match self.whole.services.get(other) {
                 None => {
-                    let message = format!("service {name:?} declares unknown service {other:?} as additional contexts {context}");
+                    let message =
+                        format!("service {name:?} declares unknown service {other:?} as additional contexts {context}");
                     let known = self.whole.services.keys().copied();
                     self.found.push(Diagnostic::error(&at, message).did_you_mean(other, known));
                 }
                 Some(service) if service.get("build").is_none() => {
-                    let message =
-                        format!("service {name:?} declares non-buildable service {other:?} as additional contexts {context}");
+                    let message = format!(
+                        "service {name:?} declares non-buildable service {other:?} as additional contexts {context}"
+                    );
                     self.fault(&at, message);
                 }
                 Some(_) => {}
@@ -115,9 +122,13 @@ impl<'a> Checker<'a> {
             let fault = Diagnostic::error(&networks.key_at, message).note(Some(&mode.at), "`network_mode` is here");
             self.found.push(fault);
         }
-        for (kind, word) in
-            [("networks", "network"), ("volumes", "volume"), ("configs", "config"), ("secrets", "secret"), ("models", "model")]
-        {
+        for (kind, word) in [
+            ("networks", "network"),
+            ("volumes", "volume"),
+            ("configs", "config"),
+            ("secrets", "secret"),
+            ("models", "model"),
+        ] {
             let known = self.whole.model.get(kind).and_then(Node::as_mapping);
             for (key, node) in references(self.node, kind) {
                 if known.is_some_and(|map| map.contains(key)) {
@@ -146,7 +157,9 @@ impl<'a> Checker<'a> {
     }
 
     fn dependencies(&mut self) {
-        for (other, entry) in self.service.get("depends_on").and_then(Node::as_mapping).into_iter().flat_map(Mapping::iter) {
+        for (other, entry) in
+            self.service.get("depends_on").and_then(Node::as_mapping).into_iter().flat_map(Mapping::iter)
+        {
             if self.whole.services.contains_key(other) {
                 continue;
             }
@@ -157,7 +170,8 @@ impl<'a> Checker<'a> {
                 Some(_) if !required => {}
                 Some(disabled) => {
                     let profiles: Vec<&str> = items(disabled.get("profiles")).filter_map(Node::as_str).collect();
-                    let help = format!("its profiles are not active: use --profile {}", profiles.join(" or --profile "));
+                    let help =
+                        format!("its profiles are not active: use --profile {}", profiles.join(" or --profile "));
                     self.found.push(fault.help(help));
                 }
                 None => {
@@ -172,8 +186,10 @@ impl<'a> Checker<'a> {
         if let Some(first) = items(self.get(&["healthcheck", "test"])).next()
             && !matches!(first.as_str(), Some("CMD" | "CMD-SHELL" | "NONE"))
         {
-            let message =
-                format!("services.{}: healthcheck.test must start either by \"CMD\", \"CMD-SHELL\" or \"NONE\"", self.name);
+            let message = format!(
+                "services.{}: healthcheck.test must start either by \"CMD\", \"CMD-SHELL\" or \"NONE\"",
+                self.name
+            );
             let fault = Diagnostic::error(&first.at, message).help("or write it as one text, which a shell runs");
             self.found.push(fault);
         }
@@ -206,20 +222,23 @@ impl<'a> Checker<'a> {
     }
 
     fn scale(&mut self) {
-        let counts: Vec<(&str, i128, Location)> = [("scale", &["scale"][..]), ("deploy.replicas", &["deploy", "replicas"])]
-            .into_iter()
-            .filter_map(|(words, path)| {
-                let node = self.get(path)?;
-                if let Value::Int(count) = node.value { Some((words, count, node.at.clone())) } else { None }
-            })
-            .collect();
+        let counts: Vec<(&str, i128, Location)> =
+            [("scale", &["scale"][..]), ("deploy.replicas", &["deploy", "replicas"])]
+                .into_iter()
+                .filter_map(|(words, path)| {
+                    let node = self.get(path)?;
+                    if let Value::Int(count) = node.value { Some((words, count, node.at.clone())) } else { None }
+                })
+                .collect();
         for (words, count, at) in &counts {
             if *count < 0 {
                 self.fault(at, format!("services.{}.{words}: must be greater than or equal to 0", self.name));
             }
             if *count > 1 && self.text(&["container_name"]).is_some() {
-                let message =
-                    format!("services.{}.{words}: can't set container_name, as {count} containers can't share a name", self.name);
+                let message = format!(
+                    "services.{}.{words}: can't set container_name, as {count} containers can't share a name",
+                    self.name
+                );
                 self.fault(at, message);
             }
         }
@@ -236,7 +255,8 @@ impl<'a> Checker<'a> {
         for rule in items(self.get(&["develop", "watch"])) {
             let text = |key| rule.get(key).and_then(Node::as_str).unwrap_or("");
             if !matches!(text("action"), "rebuild" | "restart") && text("target").is_empty() {
-                let message = format!("services.{}.develop.watch: target is required for non-rebuild actions", self.name);
+                let message =
+                    format!("services.{}.develop.watch: target is required for non-rebuild actions", self.name);
                 faults.push(Diagnostic::error(&rule.at, message));
             }
         }
@@ -253,7 +273,10 @@ impl<'a> Checker<'a> {
         });
         let mounts = items(self.service.get("volumes"))
             .filter_map(|item| Some((item.get("target").and_then(Node::as_str)?.to_owned(), item)));
-        let all = tmpfs.enumerate().map(|(n, one)| ("tmpfs", n, one)).chain(mounts.enumerate().map(|(n, one)| ("volumes", n, one)));
+        let all = tmpfs
+            .enumerate()
+            .map(|(n, one)| ("tmpfs", n, one))
+            .chain(mounts.enumerate().map(|(n, one)| ("volumes", n, one)));
         for (kind, n, (target, item)) in all {
             let place = format!("services.{}.{kind}[{n}]", self.name);
             match taken.get(&target) {
@@ -300,7 +323,8 @@ fn container_names(model: &Node, found: &mut Vec<Diagnostic>) {
         let Some(node) = service.get("container_name") else { continue };
         let Some(container) = node.as_str().filter(|text| !text.is_empty()) else { continue };
         if let Some((other, first)) = taken.get(container) {
-            let message = format!("services.{name}: container name {container:?} is already in use by service {other:?}");
+            let message =
+                format!("services.{name}: container name {container:?} is already in use by service {other:?}");
             found.push(Diagnostic::error(&node.at, message).note(Some(&first.at), "it is taken here"));
         } else {
             taken.insert(container, (name, node));

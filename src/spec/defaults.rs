@@ -30,7 +30,9 @@ pub(in crate::spec) fn fill(model: &mut Node) {
         }
         items(service, "gpus").for_each(all_devices);
         let reservations = service.get_mut("deploy").and_then(|node| below(node, "resources"));
-        if let Some(reservations) = reservations.and_then(|node| below(node, "reservations")).and_then(Node::as_mapping_mut) {
+        if let Some(reservations) =
+            reservations.and_then(|node| below(node, "reservations")).and_then(Node::as_mapping_mut)
+        {
             items(reservations, "devices").for_each(all_devices);
         }
     }

@@ -152,7 +152,9 @@ fn drop_empty(node: &mut Node) {
 /// `external: {name: X}` is `external: true` and `name: X`.
 fn expand_external(kind: &str, name: &str, node: &mut Node, found: &mut Vec<Diagnostic>) {
     let Some(resource) = node.as_mapping_mut() else { return };
-    let Some(external) = resource.get_mut("external").filter(|external| external.as_mapping().is_some()) else { return };
+    let Some(external) = resource.get_mut("external").filter(|external| external.as_mapping().is_some()) else {
+        return;
+    };
     let at = external.at.clone();
     let named = external.as_mapping_mut().and_then(|map| map.remove("name"));
     external.value = Value::Bool(true);

@@ -67,8 +67,12 @@ fn normalise_service(service: &mut Mapping, at: &Location, environment: &BTreeMa
     if let Some(environment_node) = service.get_mut("environment") {
         look_up(environment_node, environment, Unset::Kept);
     }
-    for target in
-        service.get_mut("volumes").and_then(Node::as_sequence_mut).into_iter().flatten().filter_map(|mount| mount.as_mapping_mut()?.get_mut("target"))
+    for target in service
+        .get_mut("volumes")
+        .and_then(Node::as_sequence_mut)
+        .into_iter()
+        .flatten()
+        .filter_map(|mount| mount.as_mapping_mut()?.get_mut("target"))
     {
         if let Value::String(text) = &mut target.value {
             *text = clean_path(text);

@@ -29,7 +29,9 @@ fn profiles_of(service: &Node) -> impl Iterator<Item = &str> {
 }
 
 fn is_active(service: &Node, active: &BTreeSet<String>) -> bool {
-    active.contains("*") || profiles_of(service).next().is_none() || profiles_of(service).any(|one| active.contains(one))
+    active.contains("*")
+        || profiles_of(service).next().is_none()
+        || profiles_of(service).any(|one| active.contains(one))
 }
 
 /// Keeps the services asked for (patterns) and all that they depend on; gives back the others.
@@ -108,7 +110,10 @@ pub(in crate::spec) fn drop_unused(model: &mut Node) {
 }
 
 /// The resources of a kind that a service names, each with the place where it does.
-pub(in crate::spec) fn references<'a>(service: &'a Node, kind: &str) -> Box<dyn Iterator<Item = (&'a str, &'a Node)> + 'a> {
+pub(in crate::spec) fn references<'a>(
+    service: &'a Node,
+    kind: &str,
+) -> Box<dyn Iterator<Item = (&'a str, &'a Node)> + 'a> {
     let by_key = |key: &str| {
         let map = service.get(key).and_then(Node::as_mapping);
         map.into_iter().flat_map(|map| map.iter().map(|(name, entry)| (name, &entry.node)))
@@ -147,9 +152,14 @@ mod tests {
 
     #[test]
     fn a_pattern_matches_whole_names() {
-        for (pattern, name, matches) in
-            [("web", "web", true), ("w*", "web", true), ("*", "", true), ("w?b", "web", true), ("w", "web", false), ("*b*", "a", false)]
-        {
+        for (pattern, name, matches) in [
+            ("web", "web", true),
+            ("w*", "web", true),
+            ("*", "", true),
+            ("w?b", "web", true),
+            ("w", "web", false),
+            ("*b*", "a", false),
+        ] {
             assert_eq!(glob(pattern, name), matches, "{pattern} {name}");
         }
     }

@@ -20,6 +20,8 @@ pub(in crate::spec) fn expand(node: &mut Node, found: &mut Vec<Diagnostic>) {
     };
     let target = if target.is_empty() { source } else { target };
     let string = |text: &str| Value::String(text.to_owned());
-    *node =
-        map_at(&node.at, [("source", string(source)), ("target", string(target)), ("permissions", string(permissions))]);
+    *node = map_at(
+        &node.at,
+        [("source", string(source)), ("target", string(target)), ("permissions", string(permissions))],
+    );
 }

@@ -46,9 +46,15 @@ mod tests {
 
     #[test]
     fn a_cleaned_path_has_nothing_left_to_leave_out() {
-        for (path, clean) in
-            [("/a/../b/", "/b"), ("./x", "x"), ("", "."), ("/..", "/"), ("../../x", "../../x"), ("a//b/.", "a/b"), ("/", "/")]
-        {
+        for (path, clean) in [
+            ("/a/../b/", "/b"),
+            ("./x", "x"),
+            ("", "."),
+            ("/..", "/"),
+            ("../../x", "../../x"),
+            ("a//b/.", "a/b"),
+            ("/", "/"),
+        ] {
             assert_eq!(clean_path(path), clean, "{path}");
         }
     }

@@ -126,7 +126,10 @@ mod tests {
     #[test]
     fn short_forms_are_named_volumes_paths_or_anonymous() {
         assert_eq!(long("data:/d"), "type=volume source=data target=/d volume={}");
-        assert_eq!(long("./x:/y/:ro,z"), "type=bind source=./x target=/y read_only=true bind={selinux=z create_host_path=true}");
+        assert_eq!(
+            long("./x:/y/:ro,z"),
+            "type=bind source=./x target=/y read_only=true bind={selinux=z create_host_path=true}"
+        );
         assert_eq!(long("/data"), "type=volume target=/data volume={}");
         assert_eq!(long("d"), "type=volume target=d");
         assert_eq!(long("data:/d:nocopy,cached"), "type=volume source=data target=/d volume={nocopy=true}");

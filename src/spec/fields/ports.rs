@@ -110,7 +110,10 @@ mod tests {
     #[test]
     fn short_forms_become_one_entry_a_port() {
         assert_eq!(long("80").unwrap(), "mode=ingress target=80 protocol=tcp");
-        assert_eq!(long("127.0.0.1:8080:80/UDP").unwrap(), "mode=ingress host_ip=127.0.0.1 target=80 published=8080 protocol=udp");
+        assert_eq!(
+            long("127.0.0.1:8080:80/UDP").unwrap(),
+            "mode=ingress host_ip=127.0.0.1 target=80 published=8080 protocol=udp"
+        );
         assert_eq!(long("[::1]::80").unwrap(), "mode=ingress host_ip=::1 target=80 protocol=tcp");
         assert_eq!(long("8000-8002:80").unwrap(), "mode=ingress target=80 published=8000-8002 protocol=tcp");
         assert_eq!(

@@ -123,7 +123,11 @@ impl Analysis {
         while let Some(letter) = letters.next() {
             let next = letters.peek().copied();
             indicators |= match letter {
-                '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' if before.is_none() => true,
+                '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`'
+                    if before.is_none() =>
+                {
+                    true
+                }
                 '?' | '-' if before.is_none() => blank(next),
                 ':' => blank(next),
                 '#' => blank(before),
@@ -154,7 +158,8 @@ impl Analysis {
 
 /// What a reader can see and YAML lets stand.
 fn is_printable(letter: char) -> bool {
-    matches!(letter, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..) && letter != '\u{feff}'
+    matches!(letter, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+        && letter != '\u{feff}'
 }
 
 /// Plain where it reads back as the same text; in double quotes where it would read as something else.
@@ -174,7 +179,10 @@ fn write_flow(value: &str, analysis: &Analysis, text: &mut String) {
 
 /// YAML 1.1 has these for booleans.
 fn is_old_boolean(value: &str) -> bool {
-    matches!(value, "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF")
+    matches!(
+        value,
+        "y" | "Y" | "yes" | "Yes" | "YES" | "on" | "On" | "ON" | "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF"
+    )
 }
 
 /// YAML 1.1 has `1:30` for ninety: `^[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?$`.
@@ -203,7 +211,8 @@ fn is_date(value: &str) -> bool {
     let mut parts = date.split('-');
     let (year, month, day) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""), parts.next().unwrap_or(""));
     let is_date = year.len() == 4 && digits(year, 4) && digits(month, 2) && digits(day, 2) && parts.next().is_none();
-    is_date && (time.is_empty() && value.len() == date.len() || time.trim_start().starts_with(|c: char| c.is_ascii_digit()))
+    is_date
+        && (time.is_empty() && value.len() == date.len() || time.trim_start().starts_with(|c: char| c.is_ascii_digit()))
 }
 
 fn write_quoted(value: &str, text: &mut String) {

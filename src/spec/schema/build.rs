@@ -1,8 +1,8 @@
 //! `services.*.build`.
 
 use super::{
-    BOOLEAN_OR_TEXT, Becomes, EXTRA_HOSTS, FILE_MOUNT, FILE_MOUNTS, Field, INTEGER_OR_TEXT, LIST_OF_TEXTS,
-    LIST_OR_MAP, Object, TEXT, ULIMITS,
+    BOOLEAN_OR_TEXT, Becomes, EXTRA_HOSTS, FILE_MOUNT, FILE_MOUNTS, Field, INTEGER_OR_TEXT, LIST_OF_TEXTS, LIST_OR_MAP,
+    Object, TEXT, ULIMITS,
 };
 
 /// How an image is made.
@@ -36,4 +36,3 @@ pub(in crate::spec) static BUILD: Object = Object {
     required: &[],
     extensible: true,
 };
-

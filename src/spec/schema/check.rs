@@ -122,7 +122,14 @@ impl Checker<'_> {
         self.found.push(Diagnostic::error(&list[second].at, message).note(Some(&list[first].at), "the first is here"));
     }
 
-    fn map(&mut self, node: &Node, accepts: &Accepts, values: &'static Accepts, passes: impl Fn(&str) -> bool, others: Others) {
+    fn map(
+        &mut self,
+        node: &Node,
+        accepts: &Accepts,
+        values: &'static Accepts,
+        passes: impl Fn(&str) -> bool,
+        others: Others,
+    ) {
         let Some(map) = node.as_mapping() else { return self.wrong_type(node, accepts) };
         for (key, entry) in map.iter() {
             self.path.push_key(key);
@@ -211,7 +218,8 @@ fn kinds_of(accepts: &Accepts, kinds: &mut Vec<&'static str>) {
     match accepts {
         Accepts::Anything => add("anything"),
         Accepts::Scalar(scalar) => {
-            for (kind, words) in [(Kinds::TEXT, "a string"), (Kinds::BOOLEAN, "true or false"), (Kinds::NULL, "empty")] {
+            for (kind, words) in [(Kinds::TEXT, "a string"), (Kinds::BOOLEAN, "true or false"), (Kinds::NULL, "empty")]
+            {
                 if scalar.has(kind) {
                     add(words);
                 }

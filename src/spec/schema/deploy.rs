@@ -116,7 +116,11 @@ static RESTART_POLICY: Object = Object {
 static PLACEMENT: Object = Object {
     fields: &[
         Field::new("constraints", LIST_OF_TEXTS, Becomes::Texts),
-        Field::new("preferences", Accepts::List(&Accepts::Object(&PREFERENCE)), Becomes::List(&Becomes::Object(&PREFERENCE))),
+        Field::new(
+            "preferences",
+            Accepts::List(&Accepts::Object(&PREFERENCE)),
+            Becomes::List(&Becomes::Object(&PREFERENCE)),
+        ),
         Field::new("max_replicas_per_node", INTEGER_OR_TEXT, Becomes::Unsigned),
     ],
     required: &[],

@@ -205,10 +205,7 @@ const SCALAR: Accepts = Accepts::Scalar(Kinds::TEXT.or(Kinds::NUMBER).or(Kinds::
 const LIST_OR_MAP: Accepts = Accepts::Either(&[Accepts::Map(&SCALAR), SET_OF_TEXTS]);
 const COMMAND: Accepts = Accepts::Either(&[Accepts::Scalar(Kinds::NULL.or(Kinds::TEXT)), LIST_OF_TEXTS]);
 const DRIVER_OPTIONS: Accepts = Accepts::Loose(any_name, &NUMBER_OR_TEXT);
-const EXTRA_HOSTS: Accepts = Accepts::Either(&[
-    Accepts::Map(&Accepts::Either(&[TEXT, LIST_OF_TEXTS])),
-    SET_OF_TEXTS,
-]);
+const EXTRA_HOSTS: Accepts = Accepts::Either(&[Accepts::Map(&Accepts::Either(&[TEXT, LIST_OF_TEXTS])), SET_OF_TEXTS]);
 const ULIMITS: Accepts = Accepts::Loose(
     lower_case,
     &Accepts::Either(&[

@@ -2,8 +2,8 @@
 
 use super::service::SERVICE;
 use super::{
-    Accepts, BOOLEAN_OR_TEXT, Becomes, DRIVER_OPTIONS, Field, INTEGER, Kinds, LIST_OF_TEXTS, LIST_OR_MAP, Object, Shown,
-    TEXT, TEXT_OR_LIST, user_name,
+    Accepts, BOOLEAN_OR_TEXT, Becomes, DRIVER_OPTIONS, Field, INTEGER, Kinds, LIST_OF_TEXTS, LIST_OR_MAP, Object,
+    Shown, TEXT, TEXT_OR_LIST, user_name,
 };
 
 /// A compose file.
@@ -54,8 +54,7 @@ static EXTERNAL: Object =
 
 const EXTERNAL_OR_NAME: Accepts = Accepts::Either(&[BOOLEAN_OR_TEXT, Accepts::Object(&EXTERNAL)]);
 /// For secrets and configs the schema lets anything stand beside the name.
-const LOOSE_EXTERNAL: Accepts =
-    Accepts::Either(&[BOOLEAN_OR_TEXT, Accepts::Loose(is_name, &TEXT)]);
+const LOOSE_EXTERNAL: Accepts = Accepts::Either(&[BOOLEAN_OR_TEXT, Accepts::Loose(is_name, &TEXT)]);
 
 fn is_name(key: &str) -> bool {
     key == "name"

@@ -1,7 +1,7 @@
 //! `services.*`.
 
 use super::build::BUILD;
-use super::deploy::{DEPLOY, DEVICES, DEVICE_REQUEST};
+use super::deploy::{DEPLOY, DEVICE_REQUEST, DEVICES};
 use super::{
     Accepts, BOOLEAN, BOOLEAN_OR_TEXT, Becomes, COMMAND, DRIVER_OPTIONS, EXTRA_HOSTS, FILE_MOUNT, FILE_MOUNTS, Field,
     INTEGER_OR_TEXT, Kinds, LIST_OF_TEXTS, LIST_OR_MAP, NUMBER, NUMBER_OR_TEXT, Object, SET_OF_TEXTS, Shown, TEXT,
@@ -39,7 +39,10 @@ pub(in crate::spec) static SERVICE: Object = Object {
         Field::new("configs", FILE_MOUNTS, Becomes::List(&Becomes::Object(&FILE_MOUNT))),
         Field::new(
             "container_name",
-            Accepts::Matching(container_name, "two or more letters, digits, `_`, `.` or `-` in a row, the first a letter or digit"),
+            Accepts::Matching(
+                container_name,
+                "two or more letters, digits, `_`, `.` or `-` in a row, the first a letter or digit",
+            ),
             Becomes::Text,
         ),
         Field::new("credential_spec", Accepts::Object(&CREDENTIAL_SPEC), Becomes::Object(&CREDENTIAL_SPEC))
@@ -172,9 +175,9 @@ const HOOKS: Accepts = Accepts::List(&Accepts::Object(&HOOK));
 
 /// `[a-zA-Z0-9][a-zA-Z0-9_.-]+`, anywhere in the text.
 fn container_name(text: &str) -> bool {
-    text.as_bytes().windows(2).any(|two| {
-        two[0].is_ascii_alphanumeric() && (two[1].is_ascii_alphanumeric() || b"_.-".contains(&two[1]))
-    })
+    text.as_bytes()
+        .windows(2)
+        .any(|two| two[0].is_ascii_alphanumeric() && (two[1].is_ascii_alphanumeric() || b"_.-".contains(&two[1])))
 }
 
 /// `always|never|build|if_not_present|missing|refresh|daily|weekly|every_([0-9]+[wdhms])+`, anywhere in the text.
@@ -184,7 +187,8 @@ fn pull_policy(text: &str) -> bool {
         let digits = after.bytes().take_while(u8::is_ascii_digit).count();
         digits > 0 && after.as_bytes().get(digits).is_some_and(|unit| b"wdhms".contains(unit))
     };
-    WORDS.iter().any(|word| text.contains(word)) || text.match_indices("every_").any(|(at, word)| every(&text[at + word.len()..]))
+    WORDS.iter().any(|word| text.contains(word))
+        || text.match_indices("every_").any(|(at, word)| every(&text[at + word.len()..]))
 }
 
 /// A map whose keys and values are not looked at.
@@ -201,7 +205,11 @@ static DEVELOP: Object = Object {
 static WATCH: Object = Object {
     fields: &[
         Field::new("path", TEXT, Becomes::Text),
-        Field::new("action", Accepts::Words(&["rebuild", "sync", "restart", "sync+restart", "sync+exec"]), Becomes::Text),
+        Field::new(
+            "action",
+            Accepts::Words(&["rebuild", "sync", "restart", "sync+restart", "sync+exec"]),
+            Becomes::Text,
+        ),
         Field::new("target", TEXT, Becomes::Text),
         Field::new("exec", Accepts::Object(&HOOK), Becomes::Object(&HOOK)).shown(Shown::JsonEmptyMap),
         Field::new("include", TEXT_OR_LIST, Becomes::Texts),
@@ -227,8 +235,12 @@ static HOOK: Object = Object {
 static BLKIO: Object = Object {
     fields: &[
         Field::new("weight", INTEGER_OR_TEXT, Becomes::Integer),
-        Field::new("weight_device", Accepts::List(&Accepts::Object(&BLKIO_WEIGHT)), Becomes::List(&Becomes::Object(&BLKIO_WEIGHT)))
-            .ignored(),
+        Field::new(
+            "weight_device",
+            Accepts::List(&Accepts::Object(&BLKIO_WEIGHT)),
+            Becomes::List(&Becomes::Object(&BLKIO_WEIGHT)),
+        )
+        .ignored(),
         Field::new("device_read_bps", BLKIO_LIMITS, Becomes::List(&Becomes::Object(&BLKIO_LIMIT))).ignored(),
         Field::new("device_read_iops", BLKIO_LIMITS, Becomes::List(&Becomes::Object(&BLKIO_LIMIT))).ignored(),
         Field::new("device_write_bps", BLKIO_LIMITS, Becomes::List(&Becomes::Object(&BLKIO_LIMIT))).ignored(),
@@ -388,11 +400,7 @@ const PROVIDER_OPTION: Accepts = Accepts::Either(&[PROVIDER_SCALAR, Accepts::Lis
 
 static MOUNT: Object = Object {
     fields: &[
-        Field::new(
-            "type",
-            Accepts::Words(&["bind", "volume", "tmpfs", "cluster", "npipe", "image"]),
-            Becomes::Text,
-        ),
+        Field::new("type", Accepts::Words(&["bind", "volume", "tmpfs", "cluster", "npipe", "image"]), Becomes::Text),
         Field::new("source", TEXT, Becomes::Text),
         Field::new("target", TEXT, Becomes::Text),
         Field::new("read_only", BOOLEAN_OR_TEXT, Becomes::Flag),
