@@ -20,6 +20,22 @@ const MISSING: [&str; 14] = [
     "watch", "generate",
 ];
 
+/// Flags of Docker Compose that do not exist here yet.
+const MISSING_FLAGS: [&str; 12] = [
+    "--builder",
+    "--check",
+    "--lock-image-digests",
+    "--memory",
+    "--print",
+    "--provenance",
+    "--push",
+    "--resolve-image-digests",
+    "--sbom",
+    "--since",
+    "--ssh",
+    "--pull",
+];
+
 /// What a command line asks for.
 #[derive(Debug)]
 pub enum Parsed {
@@ -118,6 +134,9 @@ fn words(error: &clap::Error) -> String {
     let flag = argument.split([' ', '=', '[']).next().unwrap_or(&argument);
     let value = context(ContextKind::InvalidValue);
     match error.kind() {
+        ErrorKind::UnknownArgument if MISSING_FLAGS.contains(&flag) => {
+            format!("xcompose does not support the flag {flag} yet")
+        }
         ErrorKind::UnknownArgument if flag.starts_with("--") => format!("unknown flag: {flag}"),
         ErrorKind::UnknownArgument if flag.starts_with('-') => {
             format!("unknown shorthand flag: '{}' in {flag}", flag.trim_start_matches('-'))
@@ -125,10 +144,15 @@ fn words(error: &clap::Error) -> String {
         ErrorKind::UnknownArgument => format!("unexpected argument {flag:?}"),
         ErrorKind::InvalidValue if value.is_empty() => format!("flag needs an argument: {flag}"),
         ErrorKind::InvalidValue | ErrorKind::ValueValidation => {
-            let reason = std::error::Error::source(error).map_or_else(String::new, |source| format!(": {source}"));
+            let reason = match std::error::Error::source(error) {
+                Some(source) if source.is::<std::num::ParseIntError>() => ": must be a whole number".to_owned(),
+                Some(source) => format!(": {source}"),
+                None => String::new(),
+            };
             let what = if flag.starts_with('-') { format!("\"{flag}\" flag") } else { flag.to_owned() };
             format!("invalid argument {value:?} for {what}{reason}")
         }
+        ErrorKind::MissingRequiredArgument => format!("{argument} is missing"),
         ErrorKind::InvalidUtf8 => "arguments must be valid UTF-8".to_owned(),
         _ => {
             let text = error.render().to_string();

@@ -54,7 +54,7 @@ pub struct Globals {
     pub all_resources: bool,
 
     /// Show what would be done and do nothing
-    #[arg(long, global = true)]
+    #[arg(long, global = true, display_order = 990)]
     pub dry_run: bool,
 
     /// The version

@@ -1,5 +1,6 @@
 //! The one test program: each folder is a part of the product, `scenarios` the whole of it.
 
+mod cli;
 mod dns;
 mod house;
 mod images;

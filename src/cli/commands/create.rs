@@ -74,14 +74,11 @@ impl Making {
     }
 
     fn build_policy(&self) -> Result<BuildPolicy, Failure> {
-        match self.pull.as_str() {
-            "build" if !self.no_build => Ok(BuildPolicy::Always),
-            "policy" | "missing" | "if_not_present" | "never" | "build" if self.no_build => Ok(BuildPolicy::Never),
-            "policy" | "missing" | "if_not_present" | "never" if self.build => Ok(BuildPolicy::Always),
-            "policy" | "missing" | "if_not_present" | "never" => Ok(BuildPolicy::Missing),
-            "always" => Err(Failure::usage("--pull always needs a registry, which xcompose does not support yet")),
-            other => Err(Failure::usage(format!("invalid --pull option {other:?}"))),
-        }
+        Ok(match (pull(&self.pull)?, self.build, self.no_build) {
+            (_, _, true) => BuildPolicy::Never,
+            (BuildPolicy::Always, _, _) | (_, true, _) => BuildPolicy::Always,
+            (policy, _, _) => policy,
+        })
     }
 
     /// The request, as far as these flags make it.
@@ -115,5 +112,15 @@ impl Making {
             Ok((service, count.parse().map_err(|_| invalid())?))
         };
         self.scale.iter().map(scale).collect()
+    }
+}
+
+/// What `--pull` says of building; pulling itself needs a registry.
+pub fn pull(word: &str) -> Result<BuildPolicy, Failure> {
+    match word {
+        "policy" | "missing" | "if_not_present" | "never" => Ok(BuildPolicy::Missing),
+        "build" => Ok(BuildPolicy::Always),
+        "always" => Err(Failure::usage("--pull always needs a registry, which xcompose does not support yet")),
+        other => Err(Failure::usage(format!("invalid --pull option {other:?}"))),
     }
 }

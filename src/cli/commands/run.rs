@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 
+use crate::cli::commands::create::pull;
 use crate::cli::context::{Context, Need, Stack};
 use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::terminal::{Streams, attend};
@@ -60,6 +61,9 @@ pub struct Run {
     /// Publish a container's port(s) to the host
     #[arg(short, long, value_name = "PORT")]
     publish: Vec<String>,
+    /// Pull image before running ("missing"|"never"|"build"); "always" needs a registry, which is not supported yet
+    #[arg(long, value_name = "WHEN", default_value = "policy")]
+    pull: String,
     /// Don't print anything but what the command prints
     #[arg(short, long)]
     quiet: bool,
@@ -203,7 +207,7 @@ impl Run {
             start: if self.detach { RunStart::Detached } else { RunStart::Attached },
             dependencies: if self.no_deps { Dependencies::Exclude } else { Dependencies::Include },
             orphans: context.orphans(stack, self.remove_orphans),
-            build: if self.build { BuildPolicy::Always } else { BuildPolicy::Missing },
+            build: if self.build { BuildPolicy::Always } else { pull(&self.pull)? },
             answers: Answers::default(),
         })
     }

@@ -118,3 +118,94 @@ fn together((ip, protocol): (Option<IpAddr>, Protocol), (first, last): (u16, u16
         None => format!("{run}/{protocol}"),
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::engine::{ContainerConfig, ContainerId, ImageId};
+
+    /// A running container of nothing in particular.
+    pub(crate) fn container(name: &str) -> ObservedContainer {
+        let text = r#"{
+            "project": "p", "slot": "web/1", "labels": {}, "image": "busybox", "environment": {}, "group_add": [],
+            "init": false, "tty": false, "stdin_open": false, "restart": "no", "auto_remove": false, "mounts": [],
+            "read_only": false, "network": {"networks": []}, "ports": [], "expose": [], "extra_hosts": [],
+            "dns": {"servers": [], "options": []},
+            "security": {"privileged": false, "cap_add": [], "cap_drop": [], "no_new_privileges": false,
+                         "seccomp": "default", "unmasked": false},
+            "resources": {"oom_kill_disable": false}, "sysctls": {}, "ulimits": {}, "devices": [],
+            "device_cgroup_rules": [], "ipc": "private", "pid": "private", "uts": "private", "cgroup": "private",
+            "logging": {"options": {}}, "files": []
+        }"#;
+        let mut value: serde_json::Value = serde_json::from_str(text).unwrap();
+        value["name"] = name.into();
+        let config: ContainerConfig = serde_json::from_value(value).unwrap();
+        ObservedContainer {
+            id: ContainerId("0123456789abcdef".repeat(4)),
+            config,
+            image: ImageId("sha256:0".to_owned()),
+            command_line: vec!["sleep".to_owned(), "100000".to_owned()],
+            created: 0,
+            state: ContainerState::Running { pid: 1, since: 0, health: None, paused: false },
+            restart_count: 0,
+            endpoints: Vec::new(),
+            published: Vec::new(),
+            exposed: Vec::new(),
+            volumes: BTreeMap::new(),
+            anonymous_volumes: Vec::new(),
+        }
+    }
+
+    fn open(host_ip: &str, published: u16, target: u16) -> PublishedPort {
+        PublishedPort { host_ip: host_ip.parse().unwrap(), published, target, protocol: Protocol::Tcp }
+    }
+
+    #[test]
+    fn states_read_as_docker_says_them() {
+        let minutes = 120_000_000_000;
+        let running = |health, paused| ContainerState::Running { pid: 1, since: 0, health, paused };
+        let said = [
+            running(None, false),
+            running(Some(Health::Starting), false),
+            running(Some(Health::Unhealthy), false),
+            running(Some(Health::Healthy), true),
+            ContainerState::Created { failure: None },
+            ContainerState::Restarting { status: 1, finished: minutes - 4_000_000_000 },
+            ContainerState::Exited { status: 137, finished: 0, oom_killed: false },
+            ContainerState::Dead,
+        ]
+        .map(|state| status(&state, minutes));
+        insta::assert_snapshot!(said.join("\n"), @r"
+        Up 2 minutes
+        Up 2 minutes (health: starting)
+        Up 2 minutes (unhealthy)
+        Up 2 minutes (Paused)
+        Created
+        Restarting (1) 4 seconds ago
+        Exited (137) 2 minutes ago
+        Dead
+        ");
+    }
+
+    #[test]
+    fn ports_are_shown_as_docker_does() {
+        let mut found = container("p-web-1");
+        found.published = vec![open("0.0.0.0", 8080, 80), open("::", 8080, 80)];
+        found.exposed = vec![(80, Protocol::Tcp), (443, Protocol::Tcp), (53, Protocol::Udp)];
+        assert_eq!(ports(&found), "53/udp, 443/tcp, 0.0.0.0:8080->80/tcp, [::]:8080->80/tcp");
+        found.exposed.clear();
+        found.published = vec![open("0.0.0.0", 9001, 9001), open("0.0.0.0", 9000, 9000), open("127.0.0.1", 1, 9000)];
+        assert_eq!(ports(&found), "0.0.0.0:9000-9001->9000-9001/tcp, 127.0.0.1:1->9000/tcp");
+        found.state = ContainerState::Created { failure: None };
+        assert_eq!(ports(&found), "", "a port of a container that does not run is open nowhere");
+    }
+
+    #[test]
+    fn long_command_lines_are_cut_and_quoted() {
+        let mut found = container("p-web-1");
+        assert_eq!(command(&found, false), "\"sleep 100000\"");
+        found.command_line = vec!["echo".into(), "\"a very long line of words\"".into()];
+        assert_eq!(command(&found, false), "\"echo \\\"a very long l…\"");
+        assert_eq!(command(&found, true), "\"echo \\\"a very long line of words\\\"\"");
+    }
+}

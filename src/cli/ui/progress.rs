@@ -240,3 +240,120 @@ pub fn show(bytes: &[u8]) {
         let _ = std::io::stderr().write_all(bytes);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: Screen = Screen { rows: 10, columns: 40 };
+
+    fn news(id: &str, phase: Phase, text: &str) -> News {
+        News { id: id.to_owned(), phase, text: text.to_owned(), details: String::new() }
+    }
+
+    /// What stands on a terminal of this size after these bytes; the cursor may not leave its upper edge.
+    fn screen(bytes: &[u8], size: Screen) -> Vec<String> {
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let (mut lines, mut row, mut column) = (vec![String::new()], 0_usize, 0_usize);
+        let mut letters = text.chars().peekable();
+        while let Some(letter) = letters.next() {
+            match letter {
+                '\n' => {
+                    row += 1;
+                    if row == lines.len() {
+                        lines.push(String::new());
+                    }
+                    assert!(lines.len() <= size.rows, "the screen scrolled");
+                }
+                '\r' => column = 0,
+                '\x1b' => {
+                    assert_eq!(letters.next(), Some('['));
+                    let mut number = String::new();
+                    while letters.peek().is_some_and(|c| c.is_ascii_digit() || *c == ';') {
+                        number.push(letters.next().unwrap());
+                    }
+                    match letters.next().unwrap() {
+                        'A' => row = row.checked_sub(number.parse().unwrap()).expect("above the screen's edge"),
+                        'K' => lines[row].clear(),
+                        'J' => {
+                            lines.truncate(row + 1);
+                            lines[row] = lines[row].chars().take(column).collect();
+                        }
+                        'm' => {}
+                        other => panic!("{other:?}"),
+                    }
+                }
+                letter => {
+                    let mut line: Vec<char> = lines[row].chars().collect();
+                    line.resize(line.len().max(column + 1), ' ');
+                    line[column] = letter;
+                    lines[row] = line.into_iter().collect();
+                    column += 1;
+                    assert!(column <= size.columns, "a line was wrapped: {}", lines[row]);
+                }
+            }
+        }
+        lines
+    }
+
+    #[test]
+    fn a_table_says_how_far_each_thing_is() {
+        let mut progress = Progress::new(Mode::Tty, "up", false, true);
+        progress.news(news("Network p_default", Phase::Done, "Created"));
+        progress.news(news("Container p-web-1", Phase::Working, "Starting"));
+        let mut bytes = progress.draw(SMALL);
+        progress.news(news("Container p-web-1", Phase::Done, "Started"));
+        bytes.extend(progress.finish(SMALL));
+        insta::assert_snapshot!(screen(&bytes, SMALL).join("\n"), @r"
+        [+] up 2/2
+         ✔ Network p_default Created       0.0s
+         ✔ Container p-web-1 Started       0.0s
+        ");
+    }
+
+    #[test]
+    fn with_more_things_than_lines_it_shows_those_under_way_and_never_scrolls() {
+        let mut progress = Progress::new(Mode::Tty, "up", false, true);
+        let mut bytes = Vec::new();
+        for number in 0..40 {
+            progress.news(news(&format!("Container project-service-{number}"), Phase::Working, "Creating"));
+            bytes.extend(progress.draw(SMALL));
+        }
+        for number in 0..38 {
+            progress.news(news(&format!("Container project-service-{number}"), Phase::Done, "Created"));
+            bytes.extend(progress.draw(SMALL));
+        }
+        progress.news(news("Container project-service-39", Phase::Error, "Error"));
+        bytes.extend(progress.draw(SMALL));
+        let shown = screen(&bytes, SMALL);
+        assert_eq!(shown.len(), 10, "nine lines, and the cursor below them");
+        assert_eq!(shown[0], "[+] up 39/40");
+        assert!(shown[1].contains("✘ Container project-service-39"), "{shown:?}");
+        assert!(shown[2].contains("Container project-service-38"), "{shown:?}");
+        assert_eq!(shown[8], "   … and 33 more");
+    }
+
+    #[test]
+    fn what_is_said_in_between_stands_above_the_table() {
+        let mut progress = Progress::new(Mode::Tty, "up", false, false);
+        progress.news(news("Network n", Phase::Working, "Creating"));
+        let mut bytes = progress.draw(SMALL);
+        bytes.extend(progress.hide());
+        bytes.extend(b"WARN look\n");
+        bytes.extend(progress.draw(SMALL));
+        let shown = screen(&bytes, SMALL);
+        assert_eq!(shown[0], "WARN look");
+        assert_eq!(shown[1], "[+] up 0/1");
+    }
+
+    #[test]
+    fn plain_is_a_line_an_event_and_json_an_object_without_empty_fields() {
+        let started = || news("Container p-web-1", Phase::Done, "Started");
+        let plain = |dry_run| Progress::new(Mode::Plain, "up", dry_run, false).news(started());
+        assert_eq!(plain(false), b" Container p-web-1 Started\n");
+        assert_eq!(plain(true), b" DRY-RUN MODE -  Container p-web-1 Started\n");
+        let json = Progress::new(Mode::Json, "up", false, false).news(started());
+        assert_eq!(json, b"{\"id\":\"Container p-web-1\",\"status\":\"Done\",\"text\":\"Started\"}\n");
+        assert_eq!(Progress::new(Mode::Quiet, "up", false, false).news(started()), b"");
+    }
+}

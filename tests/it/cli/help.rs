@@ -1,0 +1,52 @@
+//! The help against Docker Compose 2.40.3: every flag it has is ours too, or named here as absent.
+
+use crate::support::Machine;
+
+/// Flags that are read but not promised, or not there yet.
+const ABSENT: [(&str, &[&str]); 4] = [
+    ("up", &["--menu", "--watch"]),
+    ("config", &["--lock-image-digests", "--resolve-image-digests"]),
+    ("build", &["--builder", "--check", "--memory", "--print", "--provenance", "--pull", "--push", "--sbom", "--ssh"]),
+    ("events", &["--since"]),
+];
+
+#[test]
+fn every_flag_of_docker_compose_is_in_the_help_or_known_to_be_absent() {
+    let machine = Machine::new();
+    let mut wrong = Vec::new();
+    for line in include_str!("reference-flags.txt").lines() {
+        let (command, flags) = line.split_once(": ").unwrap();
+        let help = match command {
+            "compose" => machine.xcompose(["--help"]).ok().stdout(),
+            _ => machine.xcompose([command, "--help"]).ok().stdout(),
+        };
+        let absent = ABSENT.iter().find(|(name, _)| *name == command).map_or(&[][..], |(_, flags)| flags);
+        for flag in flags.split(' ') {
+            let (short, long) = flag.split_once('/').map_or((None, flag), |(short, long)| (Some(short), long));
+            let there = help.lines().any(|text| {
+                let mut words = text.trim_start().split([' ', ',', '[']).filter(|word| !word.is_empty());
+                match short {
+                    Some(short) => words.next() == Some(short) && words.next() == Some(long),
+                    None => words.next() == Some(long),
+                }
+            });
+            if there == absent.contains(&long) {
+                wrong.push(format!("{command} {flag}: {}", if there { "is there after all" } else { "is missing" }));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_command_of_the_help_has_a_help() {
+    let machine = Machine::new();
+    let help = machine.xcompose(["--help"]).ok().stdout();
+    let commands = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names: Vec<String> = commands.map(|line| line.split_whitespace().next().unwrap().to_owned()).collect();
+    assert!(names.len() > 20, "{names:?}");
+    for name in names.iter().filter(|name| *name != "help") {
+        let text = machine.xcompose([name.as_str(), "--help"]).ok().stdout();
+        assert!(text.contains("Usage:"), "{name}: {text}");
+    }
+}

@@ -1,0 +1,4 @@
+//! The command line as a user meets it: arguments, help, mistakes, exit codes.
+
+mod arguments;
+mod help;
