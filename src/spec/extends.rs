@@ -216,3 +216,112 @@ impl Chain<'_, '_> {
         Err(Stopped)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::load::testing::shown;
+
+    #[test]
+    fn a_service_extends_one_that_extends_another_in_any_order() {
+        let text = "services:
+  a: {extends: b, user: a}
+  b: {extends: {service: c}, working_dir: b}
+  c: {image: c, user: c, working_dir: c}
+";
+        let a = shown(&[("c.yaml", text)], &[], "services.a").unwrap();
+        assert_eq!(a, "{image: c, user: a, working_dir: b}");
+    }
+
+    #[test]
+    fn paths_of_a_base_in_another_file_belong_to_that_files_directory() {
+        let files = [
+            ("c.yaml", "services: {a: {extends: {file: sub/base.yaml, service: b}, build: {target: t}}}"),
+            ("sub/base.yaml", "services: {b: {extends: {file: deep/base.yaml, service: c}, env_file: x.env}}"),
+            ("sub/deep/base.yaml", "services: {c: {build: {context: ctx}, environment: {V: '${V}'}}}"),
+        ];
+        let a = shown(&files, &[], "services.a").unwrap();
+        assert_eq!(
+            a,
+            "{build: {context: DIR/sub/deep/ctx, target: t}, env_file: [{path: DIR/sub/x.env, required: true}], environment: {V: value}}"
+        );
+    }
+
+    #[test]
+    fn reset_reaches_what_is_inherited() {
+        let files = [
+            (
+                "c.yaml",
+                "services: {a: {extends: {file: b.yaml, service: b}, ports: !reset null, cap_add: !override [Y]}}",
+            ),
+            ("b.yaml", "services: {b: {image: x, ports: ['1:1'], cap_add: [X]}}"),
+        ];
+        assert_eq!(shown(&files, &[], "services.a").unwrap(), "{cap_add: [Y], image: x}");
+    }
+
+    #[test]
+    fn a_chain_that_leads_back_names_its_steps() {
+        let files = [
+            ("c.yaml", "services:\n  a: {extends: {file: d.yaml, service: b}}\n"),
+            ("d.yaml", "services:\n  b: {extends: {file: c.yaml, service: a}}\n"),
+        ];
+        insta::assert_snapshot!(shown(&files, &[], "").unwrap_err(), @r"
+        c.yaml:2:3: error: Circular reference:
+          a in c.yaml
+          extends b in d.yaml
+          extends a in c.yaml
+         2 |   a: {extends: {file: d.yaml, service: b}}
+           |   ^
+        ");
+    }
+
+    #[test]
+    fn all_missing_bases_are_told_with_what_may_have_been_meant() {
+        let files = [(
+            "c.yaml",
+            "services:\n  web: {image: x}\n  a: {extends: wep}\n  b: {extends: {file: no.yaml, service: x}}\n  d: {extends: {}}\n",
+        )];
+        insta::assert_snapshot!(shown(&files, &[], "").unwrap_err(), @r#"
+        c.yaml:3:16: error: cannot extend service "a": service "wep" not found in c.yaml
+         3 |   a: {extends: wep}
+           |                ^^^
+          = help: did you mean `web`?
+        error: open DIR/no.yaml: no such file or directory
+          = note: extended by service b (c.yaml:4:41)
+         4 |   b: {extends: {file: no.yaml, service: x}}
+           |                                         ^
+        c.yaml:5:16: error: extends.d.service is required
+         5 |   d: {extends: {}}
+           |                ^
+        "#);
+    }
+
+    #[test]
+    fn a_fault_in_a_base_says_who_extends_it() {
+        let files = [
+            ("c.yaml", "services:\n  a: {extends: {file: b.yaml, service: b}}\n"),
+            ("b.yaml", "services:\n  b: {image: '${}'}\n"),
+        ];
+        insta::assert_snapshot!(shown(&files, &[], "").unwrap_err(), @r"
+        b.yaml:2:15: error: invalid interpolation format for services.b.image
+         2 |   b: {image: '${}'}
+           |               ^^^
+          = help: escape a $ that is meant as such with another $
+          = note: extended by service a (c.yaml:2:40)
+         2 |   a: {extends: {file: b.yaml, service: b}}
+           |                                        ^
+        ");
+    }
+
+    #[test]
+    fn five_hundred_services_may_extend_one_and_a_chain_as_long_is_refused() {
+        let mut many = "services:\n  base: {image: x}\n".to_owned();
+        let mut chain = "services:\n".to_owned();
+        for n in 0..500 {
+            many += &format!("  s{n}: {{extends: base}}\n");
+            chain += &format!("  s{n}: {{extends: s{}}}\n", n + 1);
+        }
+        chain += "  s500: {image: x}\n";
+        assert_eq!(shown(&[("c.yaml", &many)], &[], "services.s499").unwrap(), "{image: x}");
+        assert!(shown(&[("c.yaml", &chain)], &[], "").unwrap_err().contains("through more than"));
+    }
+}

@@ -184,3 +184,98 @@ fn take_over(document: &mut Node, imported: Node, request: &Request, found: &mut
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::load::testing::shown;
+
+    #[test]
+    fn an_included_project_has_its_own_directory_and_environment() {
+        let files = [
+            ("c.yaml", "include: [sub/c.yaml]\nservices: {a: {image: a}}\n"),
+            ("sub/c.yaml", "services: {b: {build: ., environment: [W, X], user: '$W$V'}}\n"),
+            ("sub/.env", "W=sub\nV=sub\n"),
+        ];
+        let services = shown(&files, &[], "services").unwrap();
+        assert_eq!(
+            services,
+            "{a: {image: a}, b: {build: {context: DIR/sub}, environment: [W=sub, X], user: subvalue}}"
+        );
+    }
+
+    #[test]
+    fn the_long_form_names_directory_env_files_and_overrides() {
+        let files = [
+            (
+                "c.yaml",
+                "include:\n  - {path: [sub/c.yaml, over.yaml], project_directory: other, env_file: [one.env, two.env]}\n",
+            ),
+            ("sub/c.yaml", "services: {b: {build: x, user: '$W'}}\n"),
+            ("over.yaml", "services: {b: {working_dir: '$X'}}\n"),
+            ("one.env", "W=1\nX=1\n"),
+            ("two.env", "W=2\n"),
+        ];
+        let b = shown(&files, &[], "services.b").unwrap();
+        assert_eq!(b, "{build: {context: DIR/other/x}, user: 2, working_dir: 1}");
+    }
+
+    #[test]
+    fn the_same_file_may_come_by_two_ways() {
+        let files = [
+            ("c.yaml", "include: [a.yaml, b.yaml]\n"),
+            ("a.yaml", "include: [common.yaml]\nservices: {a: {image: a}}\n"),
+            ("b.yaml", "include: [common.yaml]\nservices: {b: {image: b}}\n"),
+            ("common.yaml", "services: {c: {image: c}}\n"),
+        ];
+        assert_eq!(shown(&files, &[], "services").unwrap(), "{a: {image: a}, b: {image: b}, c: {image: c}}");
+    }
+
+    #[test]
+    fn a_service_of_the_same_name_is_a_conflict_that_names_both_places() {
+        let files =
+            [("c.yaml", "include: [b.yaml]\nservices:\n  a: {image: a}\n"), ("b.yaml", "services:\n  a: {image: b}\n")];
+        insta::assert_snapshot!(shown(&files, &[], "").unwrap_err(), @r"
+        c.yaml:3:3: error: services.a conflicts with imported resource
+         3 |   a: {image: a}
+           |   ^
+          = note: imported from here (b.yaml:2:3)
+         2 |   a: {image: b}
+           |   ^
+          = note: by this include (c.yaml:1:11)
+         1 | include: [b.yaml]
+           |           ^^^^^^
+        ");
+    }
+
+    #[test]
+    fn a_cycle_names_its_files_and_a_missing_file_who_includes_it() {
+        let cycle = [("c.yaml", "include: [b.yaml]\n"), ("b.yaml", "include: [c.yaml]\n")];
+        insta::assert_snapshot!(shown(&cycle, &[], "").unwrap_err(), @r"
+        b.yaml:1:11: error: include cycle detected:
+        c.yaml
+         include b.yaml
+         include c.yaml
+         1 | include: [c.yaml]
+           |           ^^^^^^
+          = note: included here (c.yaml:1:11)
+         1 | include: [b.yaml]
+           |           ^^^^^^
+        ");
+        insta::assert_snapshot!(shown(&[("c.yaml", "include: [no.yaml]\n")], &[], "").unwrap_err(), @r"
+        error: open DIR/no.yaml: no such file or directory
+          = note: included here (c.yaml:1:11)
+         1 | include: [no.yaml]
+           |           ^^^^^^^
+        ");
+    }
+
+    #[test]
+    fn what_include_does_not_know_is_told() {
+        let told = |entry: &str| shown(&[("c.yaml", &format!("include: {entry}\n"))], &[], "").unwrap_err();
+        assert!(told("x").contains("`include` must be a list"));
+        assert!(told("[{pth: x}]").contains("did you mean `path`?"));
+        assert!(told("[{path: [1]}]").contains("include.path must be a string or a list of strings"));
+        assert!(told("[{env_file: x}]").contains("`path` is missing"));
+        assert!(told("[[x]]").contains("an entry of `include` is a path"));
+    }
+}

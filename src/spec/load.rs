@@ -198,3 +198,70 @@ impl Loader<'_> {
         Ok((model, resets))
     }
 }
+
+/// For tests of the stages: files in a directory of their own, loaded up to one tree, shown on one line.
+#[cfg(test)]
+pub(in crate::spec) mod testing {
+    use super::*;
+    use crate::spec::environment::Origin;
+    use std::collections::HashMap;
+
+    /// The tree at `path` (`services.a`) of the project whose files are `files`; the first of them is the main one and
+    /// its overrides are named in `more`. The directory's name reads `DIR`.
+    pub(in crate::spec) fn shown(files: &[(&str, &str)], more: &[&str], path: &str) -> Result<String, String> {
+        let dir = tempfile::tempdir().unwrap();
+        for (name, text) in files {
+            let file = dir.path().join(name);
+            std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+            std::fs::write(file, text).unwrap();
+        }
+        let options = Options::default();
+        let mut loader = Loader {
+            options: &options,
+            current_dir: dir.path().to_path_buf(),
+            home: None,
+            found: Vec::new(),
+            unset: Unset::default(),
+            bases: HashMap::new(),
+        };
+        let mut environment = Environment::default();
+        environment.fall_back("V", "value".into(), Origin::Process);
+        let scope = Scope {
+            base: Some(dir.path().to_path_buf()),
+            dir: dir.path().to_path_buf(),
+            environment,
+            included: Vec::new(),
+        };
+        let names = files.first().map(|(name, _)| *name).into_iter().chain(more.iter().copied());
+        let paths: Vec<PathBuf> = names.map(|name| dir.path().join(name)).collect();
+        let result = loader.model(&scope, &paths, None);
+        let here = |text: String| text.replace(&dir.path().display().to_string(), "DIR");
+        match result {
+            Ok(tree) => {
+                let mut node = Some(&tree);
+                for key in path.split('.').filter(|key| !key.is_empty()) {
+                    node = node.and_then(|node| node.get(key));
+                }
+                Ok(node.map_or_else(|| "absent".to_owned(), |node| here(flow(node))))
+            }
+            Err(Stopped) => {
+                let all: Vec<String> = loader.found.iter().map(ToString::to_string).collect();
+                Err(here(all.join("\n")))
+            }
+        }
+    }
+
+    fn flow(node: &Node) -> String {
+        match &node.value {
+            Value::Null => "null".to_owned(),
+            Value::Sequence(items) => format!("[{}]", items.iter().map(flow).collect::<Vec<_>>().join(", ")),
+            Value::Mapping(map) => {
+                let mut entries: Vec<String> =
+                    map.iter().map(|(key, entry)| format!("{key}: {}", flow(&entry.node))).collect();
+                entries.sort();
+                format!("{{{}}}", entries.join(", "))
+            }
+            _ => node.scalar_text().unwrap_or_default(),
+        }
+    }
+}

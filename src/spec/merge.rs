@@ -322,3 +322,170 @@ fn remove(node: &mut Node, steps: &[Step]) {
         _ => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::load::testing::shown;
+    use crate::spec::tree::parse;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::spec::diagnostic::SourceFile;
+
+    /// Attribute of service `a` after merging files whose service `a` is as given.
+    fn attribute(files: &[&str], name: &str) -> Result<String, String> {
+        let texts: Vec<(String, String)> = files
+            .iter()
+            .enumerate()
+            .map(|(n, text)| (format!("{n}.yaml"), format!("services: {{a: {{{text}}}}}\n")))
+            .collect();
+        let files: Vec<(&str, &str)> = texts.iter().map(|(name, text)| (name.as_str(), text.as_str())).collect();
+        let more: Vec<&str> = files.iter().skip(1).map(|(name, _)| *name).collect();
+        shown(&files, &more, &format!("services.a.{name}"))
+    }
+
+    fn merged(files: &[&str], name: &str) -> String {
+        attribute(files, name).unwrap()
+    }
+
+    #[test]
+    fn scalars_are_replaced_and_null_takes_nothing_away() {
+        assert_eq!(merged(&["image: x, user: u", "image: y, user: "], "image"), "y");
+        assert_eq!(merged(&["image: x, user: u", "image: y, user: "], "user"), "u");
+    }
+
+    #[test]
+    fn commands_are_replaced_and_other_lists_appended() {
+        assert_eq!(merged(&["image: x, command: [a, b]", "command: [c]"], "command"), "[c]");
+        assert_eq!(merged(&["image: x, security_opt: [a]", "security_opt: [b]"], "security_opt"), "[a, b]");
+    }
+
+    #[test]
+    fn environment_and_labels_merge_by_key_whatever_their_form() {
+        let files = ["image: x, environment: {B: 1, A: 2}", "environment: ['B=3', C]"];
+        assert_eq!(merged(&files, "environment"), "[A=2, B=3, C]");
+    }
+
+    #[test]
+    fn one_dns_server_or_many_are_one_list() {
+        assert_eq!(merged(&["image: x, dns: 1.1.1.1", "dns: [8.8.8.8, 1.1.1.1]"], "dns"), "[1.1.1.1, 8.8.8.8]");
+    }
+
+    #[test]
+    fn a_host_may_have_several_addresses_but_none_twice() {
+        let files = ["image: x, extra_hosts: {h: 1.1.1.1}", "extra_hosts: ['h=1.1.1.1', 'h=2.2.2.2']"];
+        assert_eq!(merged(&files, "extra_hosts"), "[h=1.1.1.1, h=2.2.2.2]");
+    }
+
+    #[test]
+    fn dependencies_and_networks_merge_as_maps() {
+        let files = [
+            "image: x, depends_on: [b]",
+            "depends_on: {b: {condition: service_healthy}, c: {condition: service_started}}",
+        ];
+        let all = "{b: {condition: service_healthy, required: true}, c: {condition: service_started, required: true}}";
+        assert_eq!(merged(&files, "depends_on"), all);
+        let files = ["image: x, networks: [m, n]", "networks: {n: {aliases: [y]}}"];
+        assert_eq!(merged(&files, "networks"), "{m: null, n: {aliases: [y]}}");
+    }
+
+    #[test]
+    fn a_bare_build_is_its_context() {
+        assert_eq!(merged(&["build: ./x", "build: {target: t}"], "build"), "{context: DIR/x, target: t}");
+    }
+
+    #[test]
+    fn logging_options_stay_with_their_driver() {
+        let same = ["image: x, logging: {driver: d, options: {a: '1'}}", "logging: {options: {b: '2'}}"];
+        assert_eq!(merged(&same, "logging"), "{driver: d, options: {a: 1, b: 2}}");
+        let other = ["image: x, logging: {driver: d, options: {a: '1'}}", "logging: {driver: e}"];
+        assert_eq!(merged(&other, "logging"), "{driver: e}");
+    }
+
+    #[test]
+    fn one_limit_replaces_another_as_a_whole() {
+        let files = ["image: x, ulimits: {nofile: {soft: 1, hard: 2}, nproc: 3}", "ulimits: {nofile: 5}"];
+        assert_eq!(merged(&files, "ulimits"), "{nofile: 5, nproc: 3}");
+    }
+
+    #[test]
+    fn reset_takes_a_key_away_and_override_puts_its_own_in_place() {
+        let base = "image: x, ports: ['1:1'], command: [a], labels: {k: v}, environment: {A: 1, B: 2}";
+        let over = "ports: !override ['2:2'], command: !reset null, environment: {A: !reset null}";
+        assert_eq!(merged(&[base, over], "command"), "absent");
+        assert_eq!(merged(&[base, over], "environment"), "[B=2]");
+        assert!(merged(&[base, over], "ports").starts_with("[{mode: ingress, protocol: tcp, published: 2, target: 2"));
+        assert_eq!(merged(&[base, "labels: !reset {}"], "labels"), "absent");
+        assert_eq!(merged(&["image: x, cap_add: [A, !reset B]"], "cap_add"), "[A]");
+    }
+
+    #[test]
+    fn a_mount_on_the_same_target_takes_the_place_of_the_earlier() {
+        let all = merged(&["image: x, volumes: ['./x:/x', 'v:/v']", "volumes: ['./y:/x:ro']"], "volumes");
+        assert!(
+            all.starts_with(
+                "[{bind: {create_host_path: true}, read_only: true, source: DIR/y, target: /x, type: bind}, {source: v"
+            ),
+            "{all}"
+        );
+    }
+
+    #[test]
+    fn kinds_that_do_not_merge_name_both_places() {
+        insta::assert_snapshot!(attribute(&["image: x, healthcheck: {interval: 5s}", "healthcheck: [x]"], "").unwrap_err(), @r"
+        1.yaml:1:29: error: cannot override services.a.healthcheck: it is a mapping, and here a list
+         1 | services: {a: {healthcheck: [x]}}
+           |                             ^
+          = note: a mapping here (0.yaml:1:39)
+         1 | services: {a: {image: x, healthcheck: {interval: 5s}}}
+           |                                       ^
+        ");
+    }
+
+    #[test]
+    fn documents_of_one_file_merge_like_files() {
+        let text = "services: {a: {image: x, user: u}}\n---\nservices: {a: {image: y}}\n";
+        assert_eq!(shown(&[("c.yaml", text)], &[], "services.a").unwrap(), "{image: y, user: u}");
+    }
+
+    /// Documents of maps and scalars, where merging is associative: lists are appended to, and null is nothing.
+    fn document_text() -> impl Strategy<Value = String> {
+        let scalar = prop_oneof!["[a-z]{1,3}", Just("[p]".to_owned()), Just("null".to_owned())];
+        let leaf = prop::collection::btree_map("[a-c]", scalar, 0..4).prop_map(|map| flow(&map));
+        prop::collection::btree_map("x-[a-c]", leaf, 0..4).prop_map(|map| flow(&map))
+    }
+
+    fn flow(map: &std::collections::BTreeMap<String, String>) -> String {
+        format!("{{{}}}", map.iter().map(|(key, value)| format!("{key}: {value}")).collect::<Vec<_>>().join(", "))
+    }
+
+    fn read(text: &str) -> Node {
+        parse(&SourceFile::new("f", text)).unwrap().remove(0)
+    }
+
+    fn over(mut base: Node, later: Node) -> Option<Node> {
+        let mut found = Vec::new();
+        document(&mut base, later, &mut found);
+        found.is_empty().then_some(base)
+    }
+
+    proptest! {
+        #[test]
+        fn merging_is_associative_where_it_succeeds(a in document_text(), b in document_text(), c in document_text()) {
+            let (a, b, c) = (read(&a), read(&b), read(&c));
+            let left = over(a.clone(), b.clone()).and_then(|ab| over(ab, c.clone()));
+            let right = over(b, c).and_then(|bc| over(a, bc));
+            if let (Some(left), Some(right)) = (left, right) {
+                prop_assert!(left.same(&right), "{left:?}\n{right:?}");
+            }
+        }
+
+        #[test]
+        fn nothing_merged_over_a_document_changes_it(a in document_text()) {
+            let a = read(&a);
+            let nothing = read("{}");
+            prop_assert!(over(a.clone(), nothing.clone()).unwrap().same(&a));
+            prop_assert!(over(nothing, a.clone()).unwrap().same(&a));
+        }
+    }
+}
