@@ -19,6 +19,8 @@ const CHAIN: usize = 200;
 /// A file that services of other files extend.
 #[derive(Debug)]
 pub(in crate::spec) struct Base {
+    /// What its own `extends.file` are relative to.
+    dir: PathBuf,
     services: Mapping,
     resets: Resets,
 }
@@ -44,7 +46,7 @@ pub(in crate::spec) fn apply(
     if !map.iter().any(|(_, entry)| entry.node.get("extends").is_some()) {
         return Ok(());
     }
-    let here = Rc::new(Base { services: map.clone(), resets: resets.clone() });
+    let here = Rc::new(Base { dir: scope.dir.clone(), services: map.clone(), resets: resets.clone() });
     let names: Vec<String> = map.keys().map(str::to_owned).collect();
     let mut chain = Chain { loader, scope, trail: Vec::new(), done: HashMap::new() };
     let mut merged = Vec::new();
@@ -116,7 +118,7 @@ impl Chain<'_, '_> {
         let (base, file) = match &reference.file {
             None => (Rc::clone(here), file.to_path_buf()),
             Some(path) => {
-                let path = clean(&self.scope.dir.join(path));
+                let path = clean(&here.dir.join(path));
                 (self.file(&path, name, &reference)?, path)
             }
         };
@@ -190,7 +192,7 @@ impl Chain<'_, '_> {
                 return self.fault(Diagnostic::error(&reference.at, message));
             }
         };
-        let base = Rc::new(Base { services, resets });
+        let base = Rc::new(Base { dir: dir.to_path_buf(), services, resets });
         self.loader.bases.insert(key, Rc::clone(&base));
         Ok(base)
     }

@@ -421,10 +421,10 @@ mod tests {
 
     #[test]
     fn a_mount_on_the_same_target_takes_the_place_of_the_earlier() {
-        let all = merged(&["image: x, volumes: ['./x:/x', 'v:/v']", "volumes: ['./y:/x:ro']"], "volumes");
+        let all = merged(&["image: x, volumes: ['./x:/x', 'vol:/v']", "volumes: ['./y:/x:ro']"], "volumes");
         assert!(
             all.starts_with(
-                "[{bind: {create_host_path: true}, read_only: true, source: DIR/y, target: /x, type: bind}, {source: v"
+                "[{bind: {create_host_path: true}, read_only: true, source: DIR/y, target: /x, type: bind}, {source: vol"
             ),
             "{all}"
         );
