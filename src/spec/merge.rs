@@ -61,7 +61,6 @@ const RULES: &[(&str, Rule)] = &[
     ("services.*.logging", Rule::Logging),
     ("services.*.models", Rule::Keyed(Bare::Null)),
     ("services.*.networks", Rule::Keyed(Bare::Null)),
-    ("services.*.provider", Rule::Replace),
     ("services.*.sysctls", Rule::List),
     ("services.*.tmpfs", Rule::List),
     ("services.*.ulimits.*", Rule::Replace),
@@ -168,15 +167,20 @@ fn to_list(value: Value, at: &super::diagnostic::Location) -> Vec<Node> {
     match value {
         Value::Sequence(items) => items,
         Value::Mapping(map) => {
-            let mut items: Vec<Node> = map
-                .into_iter()
-                .map(|(key, Entry { key_at, node })| match (node.is_null(), node.scalar_text()) {
-                    (true, _) => Node::string(&key_at, key),
-                    (false, Some(value)) => Node::string(&node.at, format!("{key}={value}")),
-                    // Left as it is for the schema to complain of.
-                    (false, None) => node,
-                })
-                .collect();
+            let pair = |key: &str, node: &Node, key_at| match (node.is_null(), node.scalar_text()) {
+                (true, _) => Node::string(key_at, key),
+                (false, Some(value)) => Node::string(&node.at, format!("{key}={value}")),
+                // Left as it is for the schema to complain of.
+                (false, None) => node.clone(),
+            };
+            let mut items = Vec::new();
+            for (key, Entry { key_at, node }) in map {
+                match node.as_sequence() {
+                    // Several addresses of a host.
+                    Some(values) => items.extend(values.iter().map(|value| pair(&key, value, &key_at))),
+                    None => items.push(pair(&key, &node, &key_at)),
+                }
+            }
             items.sort_by(|a, b| a.as_str().cmp(&b.as_str()));
             items
         }
@@ -374,6 +378,8 @@ mod tests {
     #[test]
     fn a_host_may_have_several_addresses_but_none_twice() {
         let files = ["image: x, extra_hosts: {h: 1.1.1.1}", "extra_hosts: ['h=1.1.1.1', 'h=2.2.2.2']"];
+        assert_eq!(merged(&files, "extra_hosts"), "[h=1.1.1.1, h=2.2.2.2]");
+        let files = ["image: x, extra_hosts: {h: 1.1.1.1}", "extra_hosts: {h: [1.1.1.1, 2.2.2.2]}"];
         assert_eq!(merged(&files, "extra_hosts"), "[h=1.1.1.1, h=2.2.2.2]");
     }
 
