@@ -114,7 +114,7 @@ impl Chain<'_, '_> {
     fn merged(&mut self, here: &Rc<Base>, file: &FilePath, name: &str, mut service: Node) -> Stage<Node> {
         let extends = service.as_mapping_mut().and_then(|map| map.remove("extends"));
         let Some(reference) = extends.map(|entry| self.reference(&entry.node, name)) else { return Ok(service) };
-        let Some(reference) = reference? else { return Ok(service) };
+        let reference = reference?;
         let (base, file) = match &reference.file {
             None => (Rc::clone(here), file.to_path_buf()),
             Some(path) => {
@@ -137,17 +137,20 @@ impl Chain<'_, '_> {
         Ok(below)
     }
 
-    fn reference(&mut self, extends: &Node, name: &str) -> Stage<Option<Reference>> {
+    fn reference(&mut self, extends: &Node, name: &str) -> Stage<Reference> {
         let text = |node: &Node| node.as_str().map(str::to_owned);
         match &extends.value {
-            Value::Null => Ok(None),
-            Value::String(service) => {
-                Ok(Some(Reference { service: service.clone(), file: None, at: extends.at.clone() }))
-            }
+            Value::String(service) => Ok(Reference { service: service.clone(), file: None, at: extends.at.clone() }),
             Value::Mapping(map) => {
                 let Some(service) = map.get("service").and_then(text) else {
                     return self.fault(Diagnostic::error(&extends.at, format!("extends.{name}.service is required")));
                 };
+                for (key, entry) in map.iter().filter(|(key, _)| !["service", "file"].contains(key)) {
+                    // Docker Compose ignores it without a word.
+                    let warning = format!("services.{name}.extends: unknown key `{key}` is ignored");
+                    let warning = Diagnostic::warning(&entry.key_at, warning).did_you_mean(key, ["service", "file"]);
+                    self.loader.found.push(warning);
+                }
                 let at = map.get("service").map_or(&extends.at, |node| &node.at).clone();
                 let file = match map.get("file") {
                     None => None,
@@ -160,10 +163,10 @@ impl Chain<'_, '_> {
                         }
                     },
                 };
-                Ok(Some(Reference { service, file, at }))
+                Ok(Reference { service, file, at })
             }
             _ => {
-                let message = format!("services.{name}.extends must be a string or a mapping");
+                let message = format!("services.{name}.extends must be the name of a service, or a mapping");
                 self.fault(Diagnostic::error(&extends.at, message))
             }
         }

@@ -5,7 +5,7 @@
 
 use std::path::{Path as FilePath, PathBuf};
 
-use super::diagnostic::{Diagnostic, Location, Note};
+use super::diagnostic::{Diagnostic, Location, Note, Severity};
 use super::environment::Environment;
 use super::load::{Loader, Scope, Stage, Stopped};
 use super::source::{self, clean, shown};
@@ -61,7 +61,8 @@ fn request(item: &Node, found: &mut Vec<Diagnostic>) -> Option<Request> {
             return None;
         }
     };
-    let faults = found.len();
+    let errors = |found: &[Diagnostic]| found.iter().filter(|one| one.severity == Severity::Error).count();
+    let faults = errors(found);
     for (key, entry) in map.iter() {
         let list = texts(&entry.node);
         match (key, list) {
@@ -78,13 +79,14 @@ fn request(item: &Node, found: &mut Vec<Diagnostic>) -> Option<Request> {
                 let message = format!("include.{key} must be a string or a list of strings");
                 found.push(Diagnostic::error(&entry.node.at, message));
             }
+            // Docker Compose ignores it without a word.
             (key, _) => found.push(
-                Diagnostic::error(&entry.key_at, format!("include: unknown key `{key}`"))
+                Diagnostic::warning(&entry.key_at, format!("include: unknown key `{key}` is ignored"))
                     .did_you_mean(key, ["path", "env_file", "project_directory"]),
             ),
         }
     }
-    (found.len() == faults).then_some(request)
+    (errors(found) == faults).then_some(request)
 }
 
 fn texts(node: &Node) -> Option<Vec<String>> {
