@@ -4,7 +4,7 @@
 //! `!override` take away what was merged before, ahead of the merge itself; what makes two entries of a list the same is
 //! in [`super::unique`].
 
-use super::diagnostic::Diagnostic;
+use super::diagnostic::{Diagnostic, Location};
 use super::tree::{Entry, Mapping, Node, Path, Step, Tag, Value};
 
 /// A rule for one place.
@@ -163,11 +163,11 @@ fn kind(value: &Value) -> &'static str {
 }
 
 /// A map as `K=V`, sorted as Go sorts; a text as a list of itself.
-fn to_list(value: Value, at: &super::diagnostic::Location) -> Vec<Node> {
+fn to_list(value: Value, at: &Location) -> Vec<Node> {
     match value {
         Value::Sequence(items) => items,
         Value::Mapping(map) => {
-            let pair = |key: &str, node: &Node, key_at| match (node.is_null(), node.scalar_text()) {
+            let pair = |key: &str, node: &Node, key_at: &Location| match (node.is_null(), node.scalar_text()) {
                 (true, _) => Node::string(key_at, key),
                 (false, Some(value)) => Node::string(&node.at, format!("{key}={value}")),
                 // Left as it is for the schema to complain of.
