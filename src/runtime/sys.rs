@@ -1,5 +1,6 @@
 //! All unsafe code, and the error of a kernel call.
 
+pub mod bpf;
 pub mod mount;
 pub mod spawn;
 pub mod terminal;

@@ -26,7 +26,8 @@ const NETWORK: [(&str, &str); 2] =
 pub(super) fn steps(request: &Request) -> Result<Vec<Step>, StartError> {
     let own_network = matches!(request.network, Network::Prepared | Network::New);
     let mut settings: BTreeMap<String, &str> = BTreeMap::new();
-    if own_network {
+    // Whoever prepared a network namespace has set these, and what the user wants instead.
+    if matches!(request.network, Network::New) {
         settings.extend(NETWORK.map(|(name, value)| (name.to_owned(), value)));
     }
     for (name, value) in &request.sysctls {
