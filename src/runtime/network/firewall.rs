@@ -120,11 +120,9 @@ impl Firewall {
 
     /// Takes a network's elements away. Nothing happens for what is not there.
     pub fn forget(&mut self, zone: &Zone) -> Result<(), OsError> {
-        for (set, key) in elements_of(zone) {
-            let gone =
-                self.socket.commit(Family::Inet, &self.table, |transaction| transaction.delete_element(set, &key));
-            unless_missing(gone)?;
-        }
+        let elements = elements_of(zone);
+        let keys: Vec<(&str, &[u8])> = elements.iter().map(|(set, key)| (*set, key.as_slice())).collect();
+        self.delete_elements(&keys)?;
         let comment = docker_comment(&zone.bridge);
         if self.socket.has_chain(Family::Ip, "filter", "DOCKER-USER")? {
             let handles = self.socket.rules(Family::Ip, "filter", "DOCKER-USER", &comment)?;
@@ -179,23 +177,24 @@ impl Firewall {
         if redirects.is_empty() {
             return Ok(());
         }
-        let all = self.socket.commit(Family::Inet, &self.table, |transaction| {
-            for redirect in redirects {
-                let (map, key, _) = redirect_element(redirect);
-                transaction.delete_element(map, &key);
-            }
-        });
-        match all {
+        let elements: Vec<_> = redirects.iter().map(redirect_element).collect();
+        let keys: Vec<(&str, &[u8])> = elements.iter().map(|(map, key, _)| (*map, key.as_slice())).collect();
+        self.delete_elements(&keys)
+    }
+
+    /// Deletes what is there of these elements.
+    fn delete_elements(&mut self, elements: &[(&str, &[u8])]) -> Result<(), OsError> {
+        let mut delete = |elements: &[(&str, &[u8])]| {
+            self.socket.commit(Family::Inet, &self.table, |transaction| {
+                for (set, key) in elements {
+                    transaction.delete_element(set, key);
+                }
+            })
+        };
+        match delete(elements) {
             // One is gone already; the others go one by one.
             Err(error) if error.errno == Errno::ENOENT => {
-                for redirect in redirects {
-                    let (map, key, _) = redirect_element(redirect);
-                    let gone = self
-                        .socket
-                        .commit(Family::Inet, &self.table, |transaction| transaction.delete_element(map, &key));
-                    unless_missing(gone)?;
-                }
-                Ok(())
+                elements.iter().try_for_each(|element| unless_missing(delete(std::slice::from_ref(element))))
             }
             other => other,
         }

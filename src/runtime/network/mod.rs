@@ -90,7 +90,10 @@ impl Networks {
         store::write(&path, &network, Durability::Disk).or_os("write", path.display().to_string())?;
         self.ensure(&network).inspect_err(|_| {
             // The first failure is the one to tell.
-            let _ = self.unmake(&network, &mut socket).and_then(|()| self.forget(&network, &lock));
+            let _ = self
+                .close(&network, &lock)
+                .and_then(|()| self.unmake(&network, &mut socket))
+                .and_then(|()| self.forget(&network, &lock));
         })?;
         Ok(network)
     }
@@ -109,14 +112,28 @@ impl Networks {
             let holders: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
             return Err(NetworkError::InUse { network: name.clone(), holder: holders.join(", ") });
         }
+        // In this order: rules that were deleted are freed while the kernel deletes the bridge; right before the end of
+        // this process it would be waited for.
+        self.close(&network, &self.lock()?)?;
         self.unmake(&network, &mut netlink::Socket::open()?)?;
         self.forget(&network, &self.lock()?)
     }
 
+    /// Takes a network's part of the firewall away, all of it if there is no other network. The lock keeps others from
+    /// making one meanwhile.
+    fn close(&self, network: &NetworkRecord, _lock: &Flock<File>) -> Result<(), NetworkError> {
+        let last = self.list()?.iter().all(|other| other.id == network.id);
+        let mut firewall = self.firewall();
+        firewall.forget(&zone(network))?;
+        if last {
+            firewall.remove()?;
+        }
+        Ok(())
+    }
+
     /// Deletes everything of a network but its record, by which it is found again should this end half-way.
     fn unmake(&self, network: &NetworkRecord, socket: &mut netlink::Socket) -> Result<(), NetworkError> {
-        let forgotten = self.firewall().forget(&zone(network));
-        bridge::remove(socket, network).and(forgotten)?;
+        bridge::remove(socket, network)?;
         let run = self.layout.endpoints(&network.id);
         remove_if_there(fs::remove_dir_all(&run), &run)?;
         let leases = self.layout.leases(&network.config.name);
@@ -124,8 +141,8 @@ impl Networks {
         Ok(())
     }
 
-    /// Deletes a network's record, and the firewall's table with the last. The lock keeps others from making one
-    /// meanwhile.
+    /// Deletes a network's record. Of several that were removed at once the last one to come here takes the firewall's
+    /// table along.
     fn forget(&self, network: &NetworkRecord, _lock: &Flock<File>) -> Result<(), NetworkError> {
         let record = self.layout.network(&network.config.name);
         remove_if_there(fs::remove_file(&record), &record)?;
