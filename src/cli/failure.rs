@@ -35,7 +35,7 @@ impl From<Exit> for ExitCode {
 pub struct Failure {
     /// What went wrong.
     #[source]
-    pub kind: Kind,
+    pub kind: Box<Kind>,
     /// What might help, a line each.
     pub hints: Vec<String>,
 }
@@ -152,7 +152,7 @@ impl Failure {
 
     /// What went wrong with its whole chain of causes, then the hints.
     pub fn text(&self) -> String {
-        let mut text = chain(&self.kind);
+        let mut text = chain(&*self.kind);
         for hint in &self.hints {
             text.push('\n');
             text.push_str(hint);
@@ -162,7 +162,7 @@ impl Failure {
 
     /// What the shell is told. Docker Compose says 1 to nearly everything (Compose CLI reference, §8).
     pub fn exit(&self) -> Exit {
-        match &self.kind {
+        match &*self.kind {
             Kind::Quiet(code) => Exit(*code),
             Kind::Cancelled => Exit(130),
             // What a program killed by SIGPIPE reports.
@@ -195,7 +195,7 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 impl<E: Into<Kind>> From<E> for Failure {
     fn from(error: E) -> Failure {
-        Failure { kind: error.into(), hints: Vec::new() }
+        Failure { kind: Box::new(error.into()), hints: Vec::new() }
     }
 }
 

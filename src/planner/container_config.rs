@@ -152,6 +152,12 @@ impl<'a> Template<'a> {
     }
 }
 
+/// The configuration hash of each active service: the value of its containers' label (`config --hash`).
+pub fn hashes(project: &Project) -> Result<Vec<(ServiceName, String)>, PlanError> {
+    let hash = |service: &Service| Ok((service.name.clone(), Template::new(project, service)?.hash));
+    project.services.values().map(hash).collect()
+}
+
 /// `<project>-<service>-<number>`, or what the file says.
 pub fn replica_name(project: &Project, service: &Service, number: u32) -> Result<ContainerName, PlanError> {
     match &service.container_name {

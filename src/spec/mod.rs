@@ -23,6 +23,7 @@ mod fields;
 mod finish;
 mod include;
 mod interpolate;
+pub mod lists;
 mod load;
 mod merge;
 pub mod model;

@@ -2,9 +2,17 @@
 
 use std::path::PathBuf;
 
+use serde::Serialize;
+use serde_json::json;
+
 use crate::cli::context::Context;
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{Exit, Failure, Kind};
+use crate::cli::ui::table::Table;
+use crate::planner;
 use crate::spec::Options;
+use crate::spec::lists::Variable;
+use crate::spec::model::Model;
+use crate::spec::print::Format;
 
 /// Parse, resolve and render compose file in canonical format
 #[derive(Debug, clap::Args)]
@@ -68,16 +76,125 @@ pub struct Config {
 impl Config {
     /// Loads the files and prints what they amount to; needs neither engine nor rights.
     pub fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
-        let options = Options {
-            interpolate: !self.no_interpolate,
-            normalize: !self.no_normalize,
-            resolve_paths: !self.no_path_resolution,
-            consistency: !self.no_consistency,
-            env_files: !self.no_env_resolution,
-            all_resources: context.globals().all_resources,
-            services: self.services.clone(),
+        let format = match self.format.as_deref() {
+            None | Some("yaml") => Format::Yaml,
+            Some("json") => Format::Json,
+            Some("table") if self.variables => Format::Yaml,
+            Some(other) => return Err(Failure::usage(format!("unsupported format {other:?}"))),
         };
-        let _model = context.model(&options)?;
+        let ui = context.ui();
+        if self.no_interpolate && !self.services.is_empty() && !self.variables {
+            ui.warn("services are ignored with --no-interpolate: the whole model is printed");
+        }
+        let model = context.model(&self.options(context))?;
+        let lines = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+        let text = if self.only_services {
+            lines(&model.service_names())
+        } else if self.volumes {
+            lines(&model.keys("volumes"))
+        } else if self.networks {
+            lines(&model.keys("networks"))
+        } else if self.models {
+            lines(&model.keys("models"))
+        } else if let Some(services) = &self.hash {
+            hashes(&model, services)?
+        } else if self.profiles {
+            lines(&model.profiles().iter().map(String::as_str).collect::<Vec<_>>())
+        } else if self.images {
+            lines(&model.image_names().iter().map(String::as_str).collect::<Vec<_>>())
+        } else if self.variables {
+            self.table_of_variables(&model, format)
+        } else if self.environment {
+            model.environment.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+        } else if self.quiet {
+            return Ok(Exit::SUCCESS);
+        } else if self.no_interpolate {
+            model.print_raw(format)
+        } else {
+            model.print(format)
+        };
+        match &self.output {
+            Some(path) => std::fs::write(path, text).map_err(Failure::file("write", path))?,
+            None if text.is_empty() || text.ends_with('\n') => ui.text(&text)?,
+            None => ui.line(&text)?,
+        }
         Ok(Exit::SUCCESS)
     }
+
+    /// Which stages are wanted: lists of names need no env files, and `--variables` what is there before interpolation.
+    fn options(&self, context: &Context<'_>) -> Options {
+        let lists = self.only_services || self.volumes || self.networks || self.models || self.profiles || self.images;
+        let raw = self.no_interpolate || self.variables;
+        Options {
+            interpolate: !raw,
+            normalize: !(self.no_normalize || context.globals().compatibility || self.variables),
+            resolve_paths: !self.no_path_resolution,
+            consistency: !(self.no_consistency || self.variables),
+            env_files: !(self.no_env_resolution || lists || raw),
+            all_resources: context.globals().all_resources,
+            services: if self.no_interpolate || self.only_services || self.hash.is_some() {
+                Vec::new()
+            } else {
+                self.services.clone()
+            },
+        }
+    }
+
+    fn table_of_variables(&self, model: &Model, format: Format) -> String {
+        let variables = model.variables();
+        match (self.format.as_deref(), format) {
+            (Some("yaml"), _) => variables.iter().fold(String::new(), |text, (name, variable)| {
+                let quoted = |value: &str| if value.is_empty() { "\"\"".to_owned() } else { format!("{value:?}") };
+                format!(
+                    "{text}{name}:\n    name: {name}\n    defaultvalue: {}\n    presencevalue: {}\n    required: {}\n",
+                    quoted(&variable.default),
+                    quoted(&variable.alternate),
+                    variable.required
+                )
+            }),
+            (_, Format::Json) => {
+                let object = |(name, variable): (&String, &Variable)| {
+                    let value = json!({
+                        "Name": name, "DefaultValue": variable.default, "PresenceValue": variable.alternate,
+                        "Required": variable.required,
+                    });
+                    (name.clone(), value)
+                };
+                let all: serde_json::Map<String, serde_json::Value> = variables.iter().map(object).collect();
+                indented(&serde_json::Value::Object(all))
+            }
+            (_, Format::Yaml) => {
+                let mut table = Table::spaced(20, 3, &["NAME", "REQUIRED", "DEFAULT VALUE", "ALTERNATE VALUE"]);
+                for (name, variable) in variables {
+                    table.row(vec![name, variable.required.to_string(), variable.default, variable.alternate]);
+                }
+                table.to_string()
+            }
+        }
+    }
+}
+
+/// With four blanks a level, as Docker Compose indents this list.
+fn indented(value: &serde_json::Value) -> String {
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(b"    ");
+    // Writing to memory does not fail, and such a value has no map with other keys than text.
+    let _ = value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, formatter));
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// `web 01ab…` a line, for the services named (`*` is all).
+fn hashes(model: &Model, services: &str) -> Result<String, Failure> {
+    let project = model.project()?;
+    let mut text = String::new();
+    let wanted: Vec<&str> = services.split(',').filter(|name| !name.is_empty()).collect();
+    if let Some(unknown) = wanted.iter().find(|name| **name != "*" && !project.services.contains_key(**name)) {
+        return Err(Kind::NoSuchService((*unknown).to_owned()).into());
+    }
+    for (name, hash) in planner::container_config::hashes(&project)? {
+        if wanted.contains(&"*") || wanted.contains(&name.as_str()) {
+            text.push_str(&format!("{name} {hash}\n"));
+        }
+    }
+    Ok(text)
 }

@@ -123,7 +123,7 @@ impl Ui {
 
     /// Says why the command failed.
     pub fn failure(&self, failure: &Failure) {
-        let text = match &failure.kind {
+        let text = match &*failure.kind {
             Kind::OutputClosed | Kind::Quiet(_) => return,
             _ => failure.text(),
         };
