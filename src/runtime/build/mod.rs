@@ -1,5 +1,10 @@
 //! Dockerfiles to images.
 
+mod dockerfile;
+mod expand;
+mod ignore;
+mod instruction;
+
 use tokio::sync::mpsc;
 
 use crate::engine::{BuildConfig, EngineError, ImageId, Progress, Subject};
