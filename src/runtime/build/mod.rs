@@ -1,9 +1,14 @@
 //! Dockerfiles to images.
 
+pub(in crate::runtime) mod cache;
+mod copy;
 mod dockerfile;
 mod expand;
 mod ignore;
 mod instruction;
+mod rootfs;
+mod source;
+mod stages;
 
 use tokio::sync::mpsc;
 

@@ -8,6 +8,7 @@ use nix::errno::Errno;
 use nix::fcntl::FlockArg;
 
 use crate::engine::{EngineError, ImageId, Subject};
+use crate::runtime::build::cache::Made;
 use crate::runtime::image::digest::Digest;
 use crate::runtime::image::store::{LayerArchive, LayerRecord, Store, failed, find_id};
 use crate::runtime::image::tree::remove_tree;
@@ -89,8 +90,8 @@ impl Store {
         let mut blobs: BTreeSet<String> = roots.into_iter().map(|ImageId(id)| id).collect();
         for path in self.list_folder(&self.cache())? {
             // A result that can't be read is no result.
-            match crate::runtime::store::read::<Digest>(&path) {
-                Ok(Some(layer)) => drop(layers.insert(layer.to_string())),
+            match crate::runtime::store::read::<Made>(&path) {
+                Ok(Some(made)) => layers.extend(made.layer.map(|layer| layer.to_string())),
                 Ok(None) => {}
                 Err(_) => fs::remove_file(&path).map_err(failed("collect", self.subject()))?,
             }
