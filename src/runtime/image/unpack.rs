@@ -396,7 +396,7 @@ fn harmless(major: u32, minor: u32) -> bool {
 }
 
 /// Attributes that mean something to programs. The namespaces `trusted` and most of `security` mean something to the kernel outside.
-pub(super) fn allowed(name: &[u8]) -> bool {
+pub(in crate::runtime) fn allowed(name: &[u8]) -> bool {
     name == b"security.capability"
         || name.starts_with(b"system.posix_acl_")
         || (name.starts_with(b"user.") && !name.starts_with(b"user.overlay."))
