@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! DATA (/var/lib/xcompose, $XCOMPOSE_DATA)         lasts
-//!   images/{blobs/sha256/HEX, layers/HEX, names.json, lock}
+//!   images/{blobs/sha256/HEX, layers/HEX, cache/KEY, tmp, names.json, lock, hold}
+//!   init                                            the topmost lower layer of every container
 //!   volumes/NAME/{volume.json, _data}
 //!   networks/{NAME.json, NAME.leases, lock}
 //!   containers/NAME                                 a claimed name: holds the id
@@ -10,6 +11,7 @@
 //! RUN (/run/xcompose, $XCOMPOSE_RUN)               gone at boot
 //!   projects/PROJECT/{lock, control.sock}
 //!   networks/ID/CONTAINER.json                      an address in use and the names it answers to
+//!   builds/ID/{hosts, hostname, resolv.conf}        a build that runs a command; locked while it lives
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -49,6 +51,16 @@ impl Layout {
     /// The image store.
     pub fn images(&self) -> PathBuf {
         self.data.join("images")
+    }
+
+    /// Lies topmost below every container: the places that are mounted over.
+    pub fn init_layer(&self) -> PathBuf {
+        self.data.join("init")
+    }
+
+    /// Every build that runs commands.
+    pub fn builds(&self) -> PathBuf {
+        self.run.join("builds")
     }
 
     /// Every volume.

@@ -12,6 +12,23 @@ pub(super) fn word(text: &str, escape: char, lookup: Lookup<'_>) -> Result<Strin
     expander.until(None)
 }
 
+/// Replaces variables, and leaves quotes alone (heredocs).
+pub(super) fn document(text: &str, escape: char, lookup: Lookup<'_>) -> Result<String, String> {
+    let mut expander = Expander { rest: text.chars().collect(), at: 0, escape, lookup, depth: 0 };
+    let mut out = String::new();
+    while let Some(c) = expander.next() {
+        match c {
+            '$' => expander.variable(&mut out)?,
+            c if c == escape => match expander.next() {
+                Some(next) if next == '$' || next == escape => out.push(next),
+                next => out.extend([Some(c), next].into_iter().flatten()),
+            },
+            c => out.push(c),
+        }
+    }
+    Ok(out)
+}
+
 /// Splits at spaces outside of quotes, leaving quotes and variables as they are.
 pub(super) fn split(text: &str, escape: char) -> Result<Vec<String>, String> {
     let mut words = Vec::new();
@@ -260,6 +277,12 @@ mod tests {
         ] {
             assert_eq!(expand(text).as_deref(), Ok(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn documents_keep_their_quotes() {
+        let lookup = |name: &str| (name == "a").then(|| "1".to_owned());
+        assert_eq!(document(r#""$a" '$a' \$a \n ${b:-"x"}"#, '\\', &lookup).unwrap(), r#""1" '1' $a \n x"#);
     }
 
     #[test]

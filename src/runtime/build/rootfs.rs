@@ -3,13 +3,10 @@
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-use nix::errno::Errno;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen,
-};
-
 use crate::runtime::image::tree::{empty_folder, open_directory};
-use crate::runtime::sys::{OrOs, OsError};
+use crate::runtime::start::request::{Durability, Rootfs};
+use crate::runtime::start::{StartError, rootfs};
+use crate::runtime::sys::OrOs;
 
 /// Where what a step changes goes; a folder within a staging folder.
 #[derive(Debug)]
@@ -29,44 +26,31 @@ impl Change {
         std::fs::create_dir(&change.work)?;
         Ok(change)
     }
+
+    /// The overlay of these layers (the topmost last) that changes go to. What is thrown away if we die need not be written out.
+    pub(super) fn over(&self, layers: &[PathBuf]) -> Rootfs {
+        Rootfs {
+            lower: layers.iter().rev().cloned().collect(),
+            upper: self.upper.clone(),
+            work: self.work.clone(),
+            durability: Durability::Volatile,
+            read_only: false,
+        }
+    }
 }
 
 /// Opens the file system that these layers (the topmost last) make, with what is changed in it going to `change`.
-pub(super) fn writable(layers: &[PathBuf], change: &Change) -> Result<OwnedFd, OsError> {
+pub(super) fn writable(layers: &[PathBuf], change: &Change) -> Result<OwnedFd, StartError> {
     if layers.is_empty() {
-        return open_directory(&change.upper).or_os("open", change.upper.display().to_string());
+        return Ok(open_directory(&change.upper).or_os("open", change.upper.display().to_string())?);
     }
-    overlay(layers, Some(change))
+    rootfs::overlay(&change.over(layers))
 }
 
-/// Opens the file system that these layers make, for reading.
-pub(super) fn readable(layers: &[PathBuf], empty: &Path) -> Result<OwnedFd, OsError> {
+/// Opens the file system that these layers make, for reading; without layers it is the folder `empty`.
+pub(super) fn readable(layers: &[PathBuf], empty: &Path) -> Result<OwnedFd, StartError> {
     match layers {
-        [] => open_directory(empty).or_os("open", empty.display().to_string()),
-        [single] => open_directory(single).or_os("open", single.display().to_string()),
-        layers => overlay(layers, None),
+        [] => Ok(open_directory(empty).or_os("open", empty.display().to_string())?),
+        layers => rootfs::layers(&layers.iter().rev().cloned().collect::<Vec<_>>()),
     }
-}
-
-fn overlay(layers: &[PathBuf], change: Option<&Change>) -> Result<OwnedFd, OsError> {
-    let mount = || -> rustix::io::Result<OwnedFd> {
-        let context = fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC)?;
-        for layer in layers.iter().rev() {
-            fsconfig_set_string(&context, "lowerdir+", layer.as_path())?;
-        }
-        if let Some(change) = change {
-            fsconfig_set_string(&context, "upperdir", change.upper.as_path())?;
-            fsconfig_set_string(&context, "workdir", change.work.as_path())?;
-            // What is thrown away if we die need not be written out.
-            fsconfig_set_flag(&context, "volatile")?;
-        }
-        for (name, value) in [("index", "off"), ("redirect_dir", "nofollow"), ("metacopy", "off")] {
-            fsconfig_set_string(&context, name, value)?;
-        }
-        fsconfig_create(&context)?;
-        fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())
-    };
-    mount()
-        .map_err(|error| Errno::from_raw(error.raw_os_error()))
-        .or_os("mount", format!("overlay of {} layers", layers.len()))
 }

@@ -15,7 +15,7 @@ mod manifest;
 pub mod pack;
 pub mod remove;
 pub mod save;
-mod staging;
+pub(in crate::runtime) mod staging;
 pub mod store;
 pub(in crate::runtime) mod tree;
 pub mod unpack;

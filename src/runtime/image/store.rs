@@ -278,6 +278,13 @@ impl Store {
         self.root.join("cache")
     }
 
+    /// A folder that commands of builds keep things in from one build to the next (`RUN --mount=type=cache`).
+    pub(in crate::runtime) fn cache_folder(&self, id: &Digest) -> Result<PathBuf, EngineError> {
+        let path = self.root.join("mounts").join(id.hex());
+        fs::create_dir_all(&path).map_err(failed("make a folder in", self.subject()))?;
+        Ok(path)
+    }
+
     fn names(&self) -> PathBuf {
         self.root.join("names.json")
     }
