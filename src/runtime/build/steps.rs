@@ -443,7 +443,10 @@ impl Builder<'_> {
             "host" => Connected::Host,
             "none" => Connected::None,
             other => {
-                return Err(Fault::at(other, format!("the network of a build is default, host or none, not {other:?}")));
+                return Err(Fault::at(
+                    other,
+                    format!("the network of a build is default, host or none, not {other:?}"),
+                ));
             }
         };
         let mut argv = state.command_line(&run.command);

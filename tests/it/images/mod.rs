@@ -1,5 +1,6 @@
 //! Images: archives of friends and of enemies, the store under many hands, builds, volumes.
 
 mod archives;
+mod builds;
 mod hostile;
 mod raw;
