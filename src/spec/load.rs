@@ -136,7 +136,7 @@ impl Loader<'_> {
         self.go_on()?;
         schema::check(model, &mut self.found);
         self.go_on()?;
-        self.drop_version(model);
+        self.drop_version(model, file);
         self.canonical(model)
     }
 
@@ -154,9 +154,9 @@ impl Loader<'_> {
         self.go_on()
     }
 
-    fn drop_version(&mut self, model: &mut Node) {
+    fn drop_version(&mut self, model: &mut Node, file: &FilePath) {
         if let Some(version) = model.as_mapping_mut().and_then(|map| map.remove("version")) {
-            let file = version.key_at.file.name();
+            let file = file.display();
             let message = format!(
                 "{file}: the attribute `version` is obsolete, it will be ignored, please remove it to avoid potential confusion"
             );

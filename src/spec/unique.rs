@@ -125,8 +125,10 @@ fn key_of(item: &Node, key: Key, path: &dyn Fn() -> Path, found: &mut Vec<Diagno
                 return None;
             };
             let or = |name: &str, silent: &str| part(name).unwrap_or_else(|| silent.to_owned());
-            let (host, published, protocol) = (or("host_ip", "0.0.0.0"), or("published", ""), or("protocol", "tcp"));
-            Some(format!("{host}:{published}:{target}/{protocol}"))
+            let (host, protocol) = (or("host_ip", "0.0.0.0"), or("protocol", "tcp"));
+            // Docker Compose takes `published: 80` and `published: "80"` for two.
+            let published = item.get("published").map(|node| (node.kind(), node.scalar_text()));
+            Some(format!("{host}:{published:?}:{target}/{protocol}"))
         }
         // A short form's own text; the NUL keeps it apart from what a long form may say.
         Key::Path | Key::Target | Key::Port => item.scalar_text().map(|text| format!("\0{text}")),

@@ -258,17 +258,19 @@ impl<'t> Scanner<'t> {
     }
 }
 
-/// The `}` that closes a brace opened just before the text.
+/// The `}` that closes a brace opened just before the text. As Docker Compose counts, what follows a `{` at once is neither.
 fn balanced(text: &str) -> Option<usize> {
     let mut open = 1usize;
-    for (at, byte) in text.bytes().enumerate() {
+    let mut bytes = text.bytes().enumerate();
+    while let Some((at, byte)) = bytes.next() {
         match byte {
-            b'{' => open += 1,
+            b'{' => {
+                open += 1;
+                bytes.next();
+            }
+            b'}' if open == 1 => return Some(at),
             b'}' => open -= 1,
             _ => {}
-        }
-        if open == 0 {
-            return Some(at);
         }
     }
     None
@@ -356,6 +358,7 @@ mod tests {
             "${SET:x}",
             "${SET:=x}",
             "${NONE:-a\nb}",
+            "${NONE:-{}}|${NONE-}",
             "${SET:-${1}}",
         ] {
             let at = text.rfind("${").unwrap();

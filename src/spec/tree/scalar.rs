@@ -127,7 +127,7 @@ pub(super) fn text(value: &Value) -> Option<String> {
     }
 }
 
-/// Go's `%v` of a float: the shortest digits that read back, with an exponent below 1e-4 and from 1e21 on.
+/// Go's `%v` of a float: the shortest digits that read back, with an exponent below 1e-4 and from 1e6 on
 fn float_text(value: f64) -> String {
     if value.is_nan() {
         return "NaN".into();
@@ -136,7 +136,7 @@ fn float_text(value: f64) -> String {
         return if value > 0.0 { "+Inf".into() } else { "-Inf".into() };
     }
     let size = value.abs();
-    if size == 0.0 || (1e-4..1e21).contains(&size) {
+    if size == 0.0 || (1e-4..1e6).contains(&size) {
         return value.to_string();
     }
     let shortest = format!("{value:e}");
@@ -219,6 +219,8 @@ mod tests {
             ("1.0", "1"),
             (".5", "0.5"),
             ("1e3", "1000"),
+            ("999999.5", "999999.5"),
+            ("1234567.0", "1.234567e+06"),
             ("1e21", "1e+21"),
             ("0.00001", "1e-05"),
             ("-.inf", "-Inf"),
