@@ -124,13 +124,15 @@ impl Firewall {
         let keys: Vec<(&str, &[u8])> = elements.iter().map(|(set, key)| (*set, key.as_slice())).collect();
         self.delete_elements(&keys)?;
         let comment = docker_comment(&zone.bridge);
-        if self.socket.has_chain(Family::Ip, "filter", "DOCKER-USER")? {
-            let handles = self.socket.rules(Family::Ip, "filter", "DOCKER-USER", &comment)?;
-            unless_missing(self.socket.commit(Family::Ip, "filter", |transaction| {
-                for handle in handles {
-                    transaction.delete_rule("DOCKER-USER", handle);
-                }
-            }))?;
+        for family in DOCKER_FAMILIES {
+            if self.socket.has_chain(family, "filter", "DOCKER-USER")? {
+                let handles = self.socket.rules(family, "filter", "DOCKER-USER", &comment)?;
+                unless_missing(self.socket.commit(family, "filter", |transaction| {
+                    for handle in handles {
+                        transaction.delete_rule("DOCKER-USER", handle);
+                    }
+                }))?;
+            }
         }
         Ok(())
     }
@@ -213,23 +215,26 @@ impl Firewall {
 
     fn let_past_docker(&mut self, zone: &Zone) -> Result<(), OsError> {
         let (table, chain) = ("filter", "DOCKER-USER");
-        if !self.socket.has_chain(Family::Ip, table, chain)? {
-            return Ok(());
-        }
         let comment = docker_comment(&zone.bridge);
-        if !self.socket.rules(Family::Ip, table, chain, &comment)?.is_empty() {
-            return Ok(());
-        }
-        self.socket.commit(Family::Ip, table, |transaction| {
-            for key in [MetaKeys::Iifname, MetaKeys::Oifname] {
-                let name = ifname(&zone.bridge);
-                let rule =
-                    [Expression::Meta(key, Register(0)), Expression::Equal(Register(0), name), Expression::Accept];
-                transaction.insert(chain, &comment, &rule);
+        for family in DOCKER_FAMILIES {
+            if !self.socket.has_chain(family, table, chain)?
+                || !self.socket.rules(family, table, chain, &comment)?.is_empty()
+            {
+                continue;
             }
-        })
+            self.socket.commit(family, table, |transaction| {
+                for key in [MetaKeys::Iifname, MetaKeys::Oifname] {
+                    let name = Expression::Equal(Register(0), ifname(&zone.bridge));
+                    transaction.insert(chain, &comment, &[Expression::Meta(key, Register(0)), name, Expression::Accept]);
+                }
+            })?;
+        }
+        Ok(())
     }
 }
+
+/// Docker has the chain in both families, or in that of IPv4 alone.
+const DOCKER_FAMILIES: [Family; 2] = [Family::Ip, Family::Ip6];
 
 fn docker_comment(bridge: &str) -> String {
     format!("xcompose {bridge}")

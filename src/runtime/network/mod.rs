@@ -25,7 +25,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::dns::names::Member;
 use crate::engine::{AddressPool, ContainerId, Endpoint, NetworkConfig};
 use crate::runtime::layout::Layout;
 use crate::runtime::store::{self, Durability};
@@ -182,22 +181,6 @@ impl Networks {
         let mut endpoints: Vec<EndpointRecord> = read_records(&self.layout.endpoints(network))?;
         endpoints.sort_by(|a, b| a.container.cmp(&b.container));
         Ok(endpoints)
-    }
-
-    /// Who answers to which names on these networks, of every project: the resolver's next snapshot. To be made anew when
-    /// something changes in [`Layout::endpoints`] of one of them.
-    pub fn members<'a>(&self, networks: impl IntoIterator<Item = &'a str>) -> Result<Vec<Member>, NetworkError> {
-        let mut members = Vec::new();
-        for network in networks {
-            members.extend(self.endpoints(network)?.into_iter().map(|endpoint| Member {
-                network: endpoint.network_id,
-                network_name: endpoint.network.into(),
-                container: endpoint.name.into(),
-                names: endpoint.names,
-                addresses: endpoint.ipv4.map(IpAddr::from).into_iter().chain(endpoint.ipv6.map(IpAddr::from)).collect(),
-            }));
-        }
-        Ok(members)
     }
 
     /// Takes a container off its networks: its names are false and its ports closed when this returns. Its interfaces

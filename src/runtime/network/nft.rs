@@ -20,6 +20,8 @@ pub enum Family {
     Inet,
     /// IPv4.
     Ip,
+    /// IPv6.
+    Ip6,
 }
 
 /// A 4-byte register; longer values fill several from here on. Sixteen there are.
@@ -162,6 +164,7 @@ fn header(family: Family) -> Nfgenmsg {
     let family = match family {
         Family::Inet => 1,
         Family::Ip => libc::AF_INET as u8,
+        Family::Ip6 => libc::AF_INET6 as u8,
     };
     Nfgenmsg { nfgen_family: family, ..Default::default() }
 }

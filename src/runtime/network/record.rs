@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::{Deserialize, Serialize};
 
+use crate::dns::names::Member;
 use crate::engine::{ContainerId, NetworkConfig, PublishedPort};
 use crate::runtime::network::ipam::Cidr;
 use crate::values::names::{ContainerName, NetworkName, ProjectName};
@@ -104,4 +105,18 @@ pub struct EndpointRecord {
     pub names: Vec<String>,
     /// Ports opened on the host for it by way of this network.
     pub published: Vec<PublishedPort>,
+}
+
+impl EndpointRecord {
+    /// As the resolver sees it.
+    pub fn member(self) -> Member {
+        let addresses = self.ipv4.map(IpAddr::from).into_iter().chain(self.ipv6.map(IpAddr::from)).collect();
+        Member {
+            network: self.network_id,
+            network_name: self.network.into(),
+            container: self.name.into(),
+            names: self.names,
+            addresses,
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! and bridges, of its own, and checks that nothing of them is left.
 
 mod connect;
+mod docker;
 mod names;
 mod publish;
 mod support;

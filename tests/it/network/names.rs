@@ -6,6 +6,7 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
 use xcompose::dns::names::Names;
 use xcompose::dns::{Asker, Resolver};
+use xcompose::runtime::network::record::EndpointRecord;
 
 use crate::network::support::{Guest, Host, Spec, echo_once, serve_once, udp};
 use crate::support::cannot_run;
@@ -64,9 +65,10 @@ fn a_name_is_true_while_its_container_is_connected_and_only_on_its_networks() {
         });
     });
     let refresh = || {
-        let ids = networks.iter().map(|network| network.id.as_str());
+        let endpoints = networks.iter().flat_map(|network| host.networks.endpoints(&network.id).unwrap());
+        let members: Vec<_> = endpoints.map(EndpointRecord::member).collect();
         let (done, swapped) = std::sync::mpsc::channel();
-        swap.send((Names::new(&host.networks.members(ids).unwrap()), done)).unwrap();
+        swap.send((Names::new(&members), done)).unwrap();
         swapped.recv().unwrap();
     };
     refresh();
