@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::PathBuf;
 
 use nix::errno::Errno;
 use nix::sched::{self, CloneFlags};
@@ -16,7 +17,7 @@ use crate::runtime::network::ports::{self, Holder, Target};
 use crate::runtime::network::record::{EndpointRecord, Lease, NetworkRecord};
 use crate::runtime::network::resolver;
 use crate::runtime::network::veth::{self, Interface};
-use crate::runtime::network::{NetworkError, Networks, random_hex, redirects};
+use crate::runtime::network::{NetworkError, Networks, random_hex, redirects, remove_if_there};
 use crate::runtime::store::{self, Durability};
 use crate::runtime::sys::{OrOs, OsError};
 use crate::values::names::{ContainerName, ProjectName};
@@ -186,6 +187,8 @@ impl Connector {
             // The name first, then the redirections: whoever finds the record knows what to withdraw.
             store::write(&path, &record, Durability::Memory).or_os("write", path.display().to_string())?;
             self.networks.firewall().redirect(&redirects(&record))?;
+            let mark = self.networks.connecting(&leg.network.id, request.container);
+            remove_if_there(std::fs::remove_file(&mark), &mark)?;
             endpoints.push(Endpoint {
                 network: record.network,
                 network_id: record.network_id,
@@ -347,18 +350,30 @@ impl Networks {
             return Err(NetworkError::NotFound(name.clone()));
         }
         let mut leases = self.leases(name)?;
-        let connected = |container: &ContainerId| self.endpoint(&network.id, container).exists();
+        let connected = |container: &ContainerId| {
+            self.endpoint(&network.id, container).exists() || self.connecting(&network.id, container).exists()
+        };
         let mut leasing = Leasing { network, leases: &mut leases, container: request.container, connected: &connected };
         let (key, lease) = leasing.grant(request.project.as_str(), request.slot, attachment)?;
         if leases.leases.get(&key) != Some(&lease) {
             leases.leases.insert(key.clone(), lease.clone());
             self.write_leases(name, &leases)?;
         }
+        // The addresses are in use from now on, although the names do not resolve yet.
+        let mark = self.connecting(&network.id, request.container);
+        File::create(&mark).or_os("create", mark.display().to_string())?;
         Ok((key, lease))
     }
 
-    /// Undoes a lease that nobody comes back to.
+    /// There while a container is being connected.
+    fn connecting(&self, network: &str, container: &ContainerId) -> PathBuf {
+        self.layout().endpoints(network).join(format!("{}.connecting", container.0))
+    }
+
+    /// Undoes a lease, unless somebody comes back to it.
     fn give_back(&self, leg: &Leg<'_>, request: &ConnectRequest<'_>) -> Result<(), NetworkError> {
+        let mark = self.connecting(&leg.network.id, request.container);
+        remove_if_there(std::fs::remove_file(&mark), &mark)?;
         if leg.key != request.container.0 {
             return Ok(());
         }

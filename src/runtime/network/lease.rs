@@ -161,3 +161,140 @@ fn v6(address: IpAddr) -> Option<Ipv6Addr> {
         IpAddr::V4(_) => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::engine::{AddressPool, NetworkConfig};
+    use crate::runtime::network::ipam;
+
+    fn network(subnet: &str) -> NetworkRecord {
+        let pool = AddressPool {
+            subnet: Some(subnet.to_owned()),
+            ip_range: None,
+            gateway: None,
+            aux_addresses: BTreeMap::new(),
+        };
+        NetworkRecord {
+            id: "id".to_owned(),
+            config: NetworkConfig {
+                name: "n".parse().unwrap(),
+                labels: BTreeMap::new(),
+                driver: "bridge".to_owned(),
+                driver_opts: BTreeMap::new(),
+                internal: false,
+                attachable: false,
+                enable_ipv4: true,
+                enable_ipv6: false,
+                pools: vec![pool.clone()],
+            },
+            bridge: "b".to_owned(),
+            adopted: false,
+            subnets: vec![ipam::configured(&pool).unwrap().unwrap()],
+        }
+    }
+
+    fn attachment(address: Option<&str>) -> Attachment {
+        Attachment {
+            network: "n".parse().unwrap(),
+            aliases: Vec::new(),
+            links: BTreeMap::new(),
+            ipv4_address: address.map(|address| address.parse().unwrap()),
+            ipv6_address: None,
+            link_local_ips: Vec::new(),
+            mac_address: None,
+            interface_name: None,
+            gw_priority: 0,
+            driver_opts: BTreeMap::new(),
+        }
+    }
+
+    /// A network whose containers come and go.
+    struct Stack {
+        network: NetworkRecord,
+        leases: Leases,
+        running: RefCell<BTreeMap<ContainerId, Ipv4Addr>>,
+    }
+
+    impl Stack {
+        fn new(subnet: &str) -> Stack {
+            Stack { network: network(subnet), leases: Leases::default(), running: RefCell::default() }
+        }
+
+        fn start(&mut self, id: &str, slot: &str, address: Option<&str>) -> Result<Ipv4Addr, NetworkError> {
+            let container = ContainerId(id.to_owned());
+            let running = &self.running;
+            let connected = |container: &ContainerId| running.borrow().contains_key(container);
+            let mut leasing = Leasing {
+                network: &self.network,
+                leases: &mut self.leases,
+                container: &container,
+                connected: &connected,
+            };
+            let (key, lease) = leasing.grant("p", slot, &attachment(address))?;
+            let address = lease.ipv4.unwrap();
+            self.leases.leases.insert(key, lease);
+            self.running.borrow_mut().insert(container, address);
+            Ok(address)
+        }
+
+        fn stop(&mut self, id: &str) {
+            self.running.borrow_mut().remove(&ContainerId(id.to_owned()));
+        }
+    }
+
+    #[test]
+    fn in_a_full_subnet_a_stopped_slot_yields_and_a_running_one_does_not() {
+        let mut stack = Stack::new("10.0.0.0/30");
+        let only = stack.start("a", "a/1", None).unwrap();
+        let full = stack.start("b", "b/1", None).unwrap_err().to_string();
+        assert!(full.contains("no available IPv4 addresses on this network's address pools: n (10.0.0.0/30)"), "{full}");
+        stack.stop("a");
+        assert_eq!(stack.start("b", "b/1", None).unwrap(), only);
+        assert!(stack.start("a2", "a/1", None).is_err());
+    }
+
+    #[test]
+    fn an_address_asked_for_is_taken_from_a_stopped_slot_only() {
+        let mut stack = Stack::new("10.0.0.0/24");
+        let first = stack.start("a", "a/1", None).unwrap().to_string();
+        assert!(stack.start("b", "b/1", Some(&first)).is_err());
+        stack.stop("a");
+        assert_eq!(stack.start("b", "b/1", Some(&first)).unwrap().to_string(), first);
+        assert_ne!(stack.start("a2", "a/1", None).unwrap().to_string(), first);
+        assert!(stack.start("c", "c/1", Some("10.0.0.1")).unwrap_err().to_string().contains("the network's own"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_two_running_containers_share_an_address_and_slots_keep_theirs_while_there_is_room(
+            events in proptest::collection::vec((0..8_u8, any::<bool>()), 0..60),
+        ) {
+            let mut stack = Stack::new("10.0.0.0/24");
+            let mut known: BTreeMap<u8, Ipv4Addr> = BTreeMap::new();
+            let mut up: BTreeMap<u8, String> = BTreeMap::new();
+            for (at, (slot, start)) in events.into_iter().enumerate() {
+                match (start, up.get(&slot).cloned()) {
+                    (true, None) => {
+                        let id = format!("c{at}");
+                        let address = stack.start(&id, &format!("s/{slot}"), None).unwrap();
+                        prop_assert_eq!(*known.entry(slot).or_insert(address), address);
+                        up.insert(slot, id);
+                    }
+                    (false, Some(id)) => {
+                        stack.stop(&id);
+                        up.remove(&slot);
+                    }
+                    (true, Some(_)) | (false, None) => {}
+                }
+                let running = stack.running.borrow();
+                prop_assert_eq!(running.values().collect::<BTreeSet<_>>().len(), running.len());
+            }
+        }
+    }
+}
