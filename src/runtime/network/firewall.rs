@@ -225,7 +225,11 @@ impl Firewall {
             self.socket.commit(family, table, |transaction| {
                 for key in [MetaKeys::Iifname, MetaKeys::Oifname] {
                     let name = Expression::Equal(Register(0), ifname(&zone.bridge));
-                    transaction.insert(chain, &comment, &[Expression::Meta(key, Register(0)), name, Expression::Accept]);
+                    transaction.insert(
+                        chain,
+                        &comment,
+                        &[Expression::Meta(key, Register(0)), name, Expression::Accept],
+                    );
                 }
             })?;
         }

@@ -253,7 +253,10 @@ mod tests {
         let mut stack = Stack::new("10.0.0.0/30");
         let only = stack.start("a", "a/1", None).unwrap();
         let full = stack.start("b", "b/1", None).unwrap_err().to_string();
-        assert!(full.contains("no available IPv4 addresses on this network's address pools: n (10.0.0.0/30)"), "{full}");
+        assert!(
+            full.contains("no available IPv4 addresses on this network's address pools: n (10.0.0.0/30)"),
+            "{full}"
+        );
         stack.stop("a");
         assert_eq!(stack.start("b", "b/1", None).unwrap(), only);
         assert!(stack.start("a2", "a/1", None).is_err());
