@@ -9,7 +9,7 @@
 //!   containers/NAME                                 a claimed name: holds the id
 //!   projects/PROJECT/containers/ID/{container.json, state.json, upper, work, etc, log}
 //! RUN (/run/xcompose, $XCOMPOSE_RUN)               gone at boot
-//!   projects/PROJECT/{lock, control.sock}
+//!   projects/PROJECT/{lock, control.lock, control.sock, ID.stdout, ID.stderr}
 //!   networks/ID/CONTAINER.json                      an address in use and the names it answers to
 //!   builds/ID/{hosts, hostname, resolv.conf}        a build that runs a command; locked while it lives
 //! ```
@@ -126,6 +126,36 @@ impl Layout {
     /// One container.
     pub fn container(&self, project: &ProjectName, id: &ContainerId) -> PathBuf {
         self.containers(project).join(&id.0)
+    }
+
+    /// What a container is made from.
+    pub fn container_record(&self, project: &ProjectName, id: &ContainerId) -> PathBuf {
+        self.container(project, id).join("container.json")
+    }
+
+    /// How a container stands.
+    pub fn standing(&self, project: &ProjectName, id: &ContainerId) -> PathBuf {
+        self.container(project, id).join("state.json")
+    }
+
+    /// A container's output.
+    pub fn log(&self, project: &ProjectName, id: &ContainerId) -> PathBuf {
+        self.container(project, id).join("log")
+    }
+
+    /// Held by the command that changes a project.
+    pub fn project_lock(&self, project: &ProjectName) -> PathBuf {
+        self.running(project).join("lock")
+    }
+
+    /// Held, shared, while somebody connects to the supervisor, and alone by who makes or takes away its socket.
+    pub fn control_lock(&self, project: &ProjectName) -> PathBuf {
+        self.running(project).join("control.lock")
+    }
+
+    /// The named pipes of a running container's output, so that it can be read again if all its readers were killed.
+    pub fn pipes(&self, project: &ProjectName, id: &ContainerId) -> [PathBuf; 2] {
+        ["stdout", "stderr"].map(|name| self.running(project).join(format!("{}.{name}", id.0)))
     }
 
     /// What a project has only while it runs.

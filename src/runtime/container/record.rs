@@ -40,8 +40,8 @@ pub struct Container {
     pub user: String,
     /// Short id unless configured.
     pub hostname: String,
-    /// The configuration's, the image's or `SIGTERM`.
-    pub stop_signal: Signal,
+    /// The configuration's, else the image's; `None`: `SIGTERM`, and any signal that a user sends is taken for a stop.
+    pub stop_signal: Option<Signal>,
     /// How health is probed; `None`: not at all.
     pub health: Option<HealthProbe>,
     /// Ports of configuration and image, sorted, for display.
@@ -78,6 +78,8 @@ pub struct Standing {
     pub process: Option<ProcessMark>,
     /// How often its policy started it again since a user did.
     pub restart_count: u32,
+    /// How long its policy waited before it did so the last time.
+    pub delay: Duration,
     /// How many times it has been started in all; names the run in its log.
     pub runs: u64,
     /// The last stop was asked for: no policy starts it but `always`.
@@ -123,6 +125,7 @@ impl Standing {
             state: ContainerState::Created { failure: None },
             process: None,
             restart_count: 0,
+            delay: Duration::ZERO,
             runs: 0,
             stopped_by_user: false,
             exit_unknown: false,
