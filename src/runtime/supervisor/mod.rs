@@ -17,34 +17,37 @@ mod names;
 mod recover;
 pub mod starter;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::os::fd::AsFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::dns::Resolver;
-use crate::engine::{ContainerId, EngineError, Event, EventAction, Subject, WaitFor};
-use crate::runtime::container::find;
+use crate::engine::{ContainerId, ContainerState, EngineError, Event, EventAction, Subject};
 use crate::runtime::keeper::protocol::LISTENER;
 use crate::runtime::layout::Layout;
 use crate::runtime::network::Networks;
 use crate::runtime::start::program::Started;
-use crate::runtime::store;
 use crate::runtime::supervisor::active::Active;
-use crate::runtime::supervisor::connection::{Client, Reply};
-use crate::runtime::supervisor::control::{Answer, Failure, Request};
+use crate::runtime::supervisor::connection::Client;
+use crate::runtime::supervisor::control::{Answer, Request};
 use crate::runtime::supervisor::link::{Link, Word};
+use crate::runtime::supervisor::machine::Next;
 use crate::runtime::supervisor::names::Membership;
 use crate::runtime::supervisor::starter::{Launched, Starter};
 use crate::values::names::ProjectName;
 
 /// How long it stays with nothing to do: the next command may be on its way.
 const LINGER: Duration = Duration::from_millis(500);
+/// How long somebody who asks it to leave waits for others to go.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// How long it waits at most for its clients to read its last answers.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
@@ -52,16 +55,16 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 enum Message {
     /// A client asks.
     Asked(Request, Client),
-    /// A client that is not waiting for one container any more has gone.
-    ClientGone,
     /// A container's command runs, or can't.
     Launched(ContainerId, Result<Launched, EngineError>),
     /// A further process runs in a container, or can't.
     Joined(Client, Result<Started, EngineError>),
     /// The timer of this number, armed for a container, is over.
     Timer(ContainerId, u64),
-    /// Everything that an ended container wrote is in its log.
-    Drained(ContainerId),
+    /// Everything that an ended container wrote is in its log, where its end has this time.
+    Drained(ContainerId, i64),
+    /// Whoever asked it to leave has waited long enough.
+    Stay,
     /// A process that somebody else was parent of has ended.
     AdoptedEnded(ContainerId, Option<i32>),
 }
@@ -93,8 +96,7 @@ struct Supervisor {
     subscribers: Vec<Client>,
     removal_waiters: Vec<(ContainerId, Client)>,
     settlers: Vec<Client>,
-    /// The keeper is dead: as soon as no start is under way, another one takes over.
-    orphaned: bool,
+    leaver: Option<Client>,
 }
 
 /// The supervisor: ends when nothing runs and nobody is connected.
@@ -129,49 +131,208 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
         subscribers: Vec::new(),
         removal_waiters: Vec::new(),
         settlers: Vec::new(),
-        orphaned: false,
+        leaver: None,
     };
     let mut connections = JoinSet::new();
-    supervisor.recover(words)?;
+    let mut orphaned = false;
+    supervisor.recover(words);
     loop {
         let idle = supervisor.is_idle() && supervisor.clients == 0;
         tokio::select! {
             biased;
             Some(message) = messages.recv() => supervisor.take(message),
-            word = supervisor.link.word(), if !supervisor.orphaned => match word {
+            word = supervisor.link.word(), if !orphaned => match word {
                 Word::Ended { pid, status } => supervisor.ended(pid, status),
-                Word::Gone => supervisor.orphaned = true,
+                Word::Gone => orphaned = true,
             },
             () = supervisor.membership.changed() => supervisor.swap_names(),
-            accepted = listener.accept(), if !supervisor.orphaned => {
+            accepted = listener.accept(), if !orphaned => {
                 let (stream, _) = accepted?;
                 supervisor.clients += 1;
                 connections.spawn(connection::serve(stream, supervisor.queue.clone()));
             }
-            Some(_) = connections.join_next() => {}
+            Some(_) = connections.join_next() => supervisor.clients -= 1,
             () = tokio::time::sleep(LINGER), if idle => {
-                if supervisor.leave(&listener, 0)? {
+                if supervisor.leave(&listener)? {
                     supervisor.link.quit();
                     return Ok(());
                 }
             }
         }
-        if let Some(client) = supervisor.leaver.take() {
-            // Asked to leave: everybody else's last answer is under way already.
-            if supervisor.is_idle() && supervisor.leave(&listener, 1)? {
-                let pids = Answer::Leaving { keeper: nix::unistd::getppid().as_raw(), supervisor: nix::unistd::getpid().as_raw() };
-                client.last(pids);
+        if supervisor.is_idle()
+            && supervisor.clients == 1
+            && let Some(client) = supervisor.leaver.take()
+        {
+            if supervisor.leave(&listener)? {
+                let keeper = nix::unistd::getppid().as_raw();
+                client.tell(Answer::Leaving { keeper, supervisor: nix::unistd::getpid().as_raw() });
                 drop(client);
                 let all = async { while connections.join_next().await.is_some() {} };
+                // A client that does not read is not waited for.
                 let _ = tokio::time::timeout(LAST_WORDS, all).await;
                 supervisor.link.quit();
                 return Ok(());
             }
-            client.last(Answer::Done);
+            client.tell(Answer::Done);
         }
-        if supervisor.orphaned && supervisor.starting == 0 {
+        // The threads' starts end first: their processes have to be on record. What was asked for meanwhile is asked for
+        // again by the clients, who see their connections closed.
+        if orphaned && supervisor.starting == 0 && messages.is_empty() {
             let Supervisor { link, layout, project, .. } = supervisor;
             return link.succeed(&layout, &project).map_err(|error| io::Error::from(error.errno));
         }
+    }
+}
+
+impl Supervisor {
+    fn take(&mut self, message: Message) {
+        match message {
+            Message::Asked(request, client) => self.asked(request, client),
+            Message::Launched(id, launched) => {
+                self.starting -= 1;
+                self.launched(&id, launched);
+                self.forget_early();
+            }
+            Message::Joined(client, started) => {
+                self.starting -= 1;
+                self.joined(client, started);
+                self.forget_early();
+            }
+            Message::Timer(id, number) => self.timer(&id, number),
+            Message::Drained(id, time) => self.drained(&id, time),
+            Message::Stay => {
+                if let Some(client) = self.leaver.take() {
+                    client.tell(Answer::Done);
+                }
+            }
+            Message::AdoptedEnded(id, status) => self.container_ended(&id, status),
+        }
+    }
+
+    fn asked(&mut self, request: Request, client: Client) {
+        match request {
+            Request::Start { id } => self.start(&id, client, None),
+            Request::StartAttached { id, io } => match client.streams(io) {
+                Some(io) => self.start(&id, client, Some(io)),
+                None => client.refuse(EngineError::Invalid {
+                    subject: Subject::Container(id.short().to_owned()),
+                    reason: "its streams did not come along".into(),
+                }),
+            },
+            Request::Stop { id, grace } => self.stop(&id, grace, Next::Rest, client),
+            Request::Restart { id, grace } => self.stop(&id, grace, Next::Start, client),
+            Request::Kill { id, signal } => self.kill(&id, signal, client),
+            Request::Pause { id, paused } => self.pause(&id, paused, client),
+            Request::Wait { id, until } => self.wait(&id, until, client),
+            Request::Exec { id, config, io } => self.exec(&id, &config, io, client),
+            Request::Events => {
+                client.tell(Answer::Done);
+                self.subscribers.push(client);
+            }
+            Request::Tell(event) => {
+                self.tell(event);
+                client.tell(Answer::Done);
+            }
+            Request::Settle => {
+                self.settlers.push(client);
+                self.settled();
+            }
+            Request::Leave => {
+                // Connections that were just closed may still count.
+                self.leaver = Some(client);
+                let queue = self.queue.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(PATIENCE).await;
+                    queue.send(Message::Stay)
+                });
+            }
+            // Only meant for a process that the connection has started.
+            Request::Signal(_) => drop(client),
+        }
+    }
+
+    /// A child of the keeper has ended.
+    fn ended(&mut self, pid: i32, status: i32) {
+        match self.children.remove(&pid) {
+            Some(Child::First(id)) => self.container_ended(&id, Some(status)),
+            Some(Child::Other(waiting)) => {
+                // Who asked for it may have gone.
+                let _ = waiting.send(exit_code(status));
+                self.link.seen(pid);
+            }
+            None => {
+                self.early.push((pid, status));
+                self.forget_early();
+            }
+        }
+    }
+
+    /// The status of a process that has just been told of, if it is over already.
+    fn early(&mut self, pid: i32) -> Option<i32> {
+        let place = self.early.iter().position(|(early, _)| *early == pid)?;
+        Some(self.early.remove(place).1)
+    }
+
+    /// With no start under way nobody will ever ask for these: starts that failed.
+    fn forget_early(&mut self) {
+        if self.starting == 0 {
+            for (pid, _) in self.early.drain(..) {
+                self.link.seen(pid);
+            }
+        }
+    }
+
+    /// Tells every subscriber, and whoever waits for this removal.
+    fn tell(&mut self, event: Event) {
+        if event.action == EventAction::Destroy {
+            let (gone, others) =
+                std::mem::take(&mut self.removal_waiters).into_iter().partition(|(id, _)| *id == event.container);
+            self.removal_waiters = others;
+            let gone: Vec<(ContainerId, Client)> = gone;
+            for (_, client) in gone {
+                client.tell(Answer::State(ContainerState::Dead));
+            }
+        }
+        self.subscribers.retain(|subscriber| subscriber.tell(Answer::Event(event.clone())));
+    }
+
+    fn is_idle(&self) -> bool {
+        self.containers.is_empty() && self.starting == 0
+    }
+
+    /// Takes the socket away, unless somebody is about to connect; whether it is gone.
+    fn leave(&self, listener: &UnixListener) -> io::Result<bool> {
+        let lock = std::fs::File::options().create(true).append(true).open(self.layout.control_lock(&self.project))?;
+        let Ok(_lock) = Flock::lock(lock, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
+        let mut waiting = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
+        if poll(&mut waiting, PollTimeout::ZERO)? > 0 {
+            return Ok(false);
+        }
+        match std::fs::remove_file(self.layout.control(&self.project)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(true),
+        }
+    }
+}
+
+/// A status of wait(2) as Docker tells it: the exit code, or 128 and the signal.
+fn exit_code(status: i32) -> i32 {
+    match status & 0x7f {
+        0 => (status >> 8) & 0xff,
+        signal => 128 + signal,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_code_is_the_code_or_128_and_the_signal() {
+        assert_eq!(exit_code(42 << 8), 42);
+        assert_eq!(exit_code(9), 137);
+        // With a core dump, and by a real-time signal.
+        assert_eq!(exit_code(0x80 | 11), 139);
+        assert_eq!(exit_code(64), 192);
     }
 }

@@ -1,0 +1,152 @@
+//! From the records, and what the keeper held, to a supervisor that goes on where the last one was killed.
+//!
+//! A container whose process lives is adopted, with its pipes, resolver and ports; one that ended meanwhile ends now,
+//! with the status that the keeper has, or that its pidfd still tells, or honestly without one. A start that was never
+//! put on record is undone: nobody was told of it.
+
+use std::collections::VecDeque;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+
+use crate::dns::Sockets;
+use crate::engine::{ContainerId, ContainerState};
+use crate::runtime::container::find;
+use crate::runtime::container::record::{Container, Standing};
+use crate::runtime::network::ports::Holder;
+use crate::runtime::network::proxy::Proxy;
+use crate::runtime::supervisor::active::{Active, Run, asker, open_pipe};
+use crate::runtime::supervisor::link::Word;
+use crate::runtime::supervisor::logs::{Pump, Rotation, Writer};
+use crate::runtime::supervisor::machine::{State, Tries};
+use crate::runtime::supervisor::{Child, Message, Supervisor, starter};
+use crate::runtime::sys;
+
+impl Supervisor {
+    /// Takes over everything that is active by the records, then every ending that the keeper has told.
+    pub(super) fn recover(&mut self, words: VecDeque<Word>) {
+        let ids = find::containers(&self.layout, &self.project).unwrap_or_default();
+        for id in ids {
+            // A container whose records can't be read is left alone; commands name it.
+            let Ok(Some((container, standing))) = find::load(&self.layout, &self.project, &id) else { continue };
+            match &standing.state {
+                ContainerState::Running { .. } => self.adopt(&id, container, standing, &words),
+                ContainerState::Restarting { .. } => self.wait_again(&id, container, standing),
+                ContainerState::Created { .. } | ContainerState::Exited { .. } | ContainerState::Dead => {
+                    self.undo_start(&id, &container);
+                }
+            }
+        }
+        for word in words {
+            if let Word::Ended { pid, status } = word {
+                self.ended(pid, status);
+            }
+        }
+        self.swap_names();
+    }
+
+    fn adopt(&mut self, id: &ContainerId, container: Container, standing: Standing, words: &VecDeque<Word>) {
+        let Ok(lock) = self.lock(id) else { return };
+        let Ok(cgroup) = starter::cgroup(&container) else { return };
+        let tries = Tries { count: standing.restart_count, delay: standing.delay };
+        let mark = standing.process.clone();
+        let held = self.link.held(&format!("{}/pid", id.0));
+        let pidfd = held.or_else(|| mark.as_ref().and_then(find::open));
+        let pid = mark.as_ref().map_or(0, |mark| mark.pid);
+        let told = words.iter().any(|word| matches!(word, Word::Ended { pid: ended, .. } if *ended == pid));
+        let mut active = Active::new(container, standing, lock, State::Running { tries });
+        let rotation = Rotation::of(&active.container.config.logging);
+        let writer = Writer::open(&self.layout.log(&self.project, id), rotation);
+        let pump = writer.and_then(|writer| match self.link.held(&format!("{}/terminal", id.0)) {
+            Some(terminal) => Pump::terminal(writer, terminal),
+            None => Pump::start(writer, self.reopen(id)),
+        });
+        let Some(pidfd) = pidfd.map(Arc::new) else {
+            // It ended, and everything that knew how was killed, too.
+            let Ok(nobody) = sys::pidfd_open(nix::unistd::getpid().as_raw()) else { return };
+            active.run = Some(Run::adopted(0, Arc::new(nobody), cgroup, pump.ok(), None));
+            self.containers.insert(id.clone(), active);
+            return self.container_ended(id, None);
+        };
+        let proxy = self.serve(id, &active);
+        active.run = Some(Run::adopted(pid, Arc::clone(&pidfd), cgroup, pump.ok(), proxy));
+        let networks: Vec<String> =
+            active.standing.endpoints.iter().map(|endpoint| endpoint.network_id.clone()).collect();
+        self.containers.insert(id.clone(), active);
+        self.membership.join(id, &networks);
+        if told || find::parent(pid).is_ok_and(|parent| parent == nix::unistd::getppid().as_raw()) {
+            self.children.insert(pid, Child::First(id.clone()));
+        } else {
+            self.watch_adopted(id, pid, pidfd);
+        }
+        self.begin_health(id);
+    }
+
+    /// The pipes of its output: as the keeper held them, else by name, since the container has them open, too.
+    fn reopen(&mut self, id: &ContainerId) -> [Option<OwnedFd>; 2] {
+        let paths = self.layout.pipes(&self.project, id);
+        let [stdout, stderr] = paths.each_ref().map(|path| {
+            let key = format!("{}/{}", id.0, path.extension()?.to_str()?);
+            if self.link.held(&key).is_none() {
+                self.link.hold(key.clone(), open_pipe(path).ok()?);
+            }
+            self.link.held(&key)
+        });
+        [stdout, stderr]
+    }
+
+    /// Its resolver and its ports, from what the keeper held.
+    fn serve(&mut self, id: &ContainerId, active: &Active) -> Option<Proxy> {
+        let held = |link: &super::link::Link, name: &str| link.held(&format!("{}/{name}", id.0));
+        if let (Some(udp), Some(tcp)) = (held(&self.link, "dns/udp"), held(&self.link, "dns/tcp")) {
+            let asker = asker(&self.networks, &active.container, &active.standing.endpoints);
+            // Without it names do not resolve until the next start; nothing else is touched.
+            let _ = self.resolver.serve(&id.0, asker, Sockets { udp, tcp });
+        }
+        let published = active.standing.published.iter().enumerate();
+        let holders: Vec<Holder> = published
+            .filter_map(|(number, port)| {
+                let socket = held(&self.link, &format!("port/{number}"))?;
+                Holder::again(port.clone(), &active.standing.endpoints, socket)
+            })
+            .collect();
+        if holders.is_empty() { None } else { Proxy::start(holders).ok() }
+    }
+
+    /// The end of a process whose parent was a keeper that is dead is seen by its pidfd.
+    fn watch_adopted(&self, id: &ContainerId, pid: i32, pidfd: Arc<OwnedFd>) {
+        let (queue, id) = (self.queue.clone(), id.clone());
+        tokio::spawn(async move {
+            let status = adopted_end(pid, &pidfd).await;
+            queue.send(Message::AdoptedEnded(id, status))
+        });
+    }
+
+    fn wait_again(&mut self, id: &ContainerId, container: Container, standing: Standing) {
+        self.undo_start(id, &container);
+        let Ok(lock) = self.lock(id) else { return };
+        let tries = Tries { count: standing.restart_count, delay: standing.delay };
+        let active = Active::new(container, standing, lock, State::Waiting { tries });
+        self.containers.insert(id.clone(), active);
+        self.arm(id, tries.delay);
+    }
+
+    /// A process of a container that has none by its record was started by a supervisor that was killed before it could
+    /// write that down.
+    fn undo_start(&mut self, id: &ContainerId, container: &Container) {
+        if let Ok(cgroup) = starter::cgroup(container)
+            && cgroup.processes().is_ok_and(|processes| !processes.is_empty())
+        {
+            // What can't be killed now is met again by the next start of this container.
+            let _ = cgroup.kill();
+        }
+        self.link.release(&format!("{}/", id.0));
+    }
+}
+
+/// Waits for the end of a process that is not the keeper's child; its status, if anybody can still tell it.
+async fn adopted_end(pid: i32, pidfd: &Arc<OwnedFd>) -> Option<i32> {
+    let watched = pidfd.try_clone().and_then(sys::readable).ok()?;
+    drop(watched.readable().await);
+    // Ended, but perhaps not waited for by its new parent; until then only /proc tells.
+    sys::pidfd_status(pidfd).or_else(|| find::zombie_status(pid)).or_else(|| sys::pidfd_status(pidfd))
+}
