@@ -696,7 +696,7 @@ pub enum ProcessIo {
 }
 
 /// A process to run in a running container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ExecConfig {
     /// The argument list.
     pub command: Vec<String>,

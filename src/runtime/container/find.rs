@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::Path;
+use std::str::SplitAsciiWhitespace;
 
 use crate::engine::{ContainerId, ContainerState, EngineError, Subject};
 use crate::runtime::container::record::{Container, ProcessMark, Standing};
@@ -120,21 +121,42 @@ pub fn open(mark: &ProcessMark) -> Option<OwnedFd> {
     alive(mark).then_some(pidfd)
 }
 
+/// Who has to wait for a process.
+pub fn parent(pid: i32) -> io::Result<i32> {
+    fields(pid, |fields| fields.nth(1)?.parse().ok())
+}
+
+/// The status of a process that has ended and that nobody has waited for yet, as wait(2) gives it.
+pub fn zombie_status(pid: i32) -> Option<i32> {
+    // Field 52 is shown to root only.
+    let read = fields(pid, |fields| {
+        let zombie = fields.next()? == "Z";
+        let status = fields.nth(48)?.parse().ok()?;
+        Some(zombie.then_some(status))
+    });
+    read.ok().flatten()
+}
+
 fn started(pid: i32) -> io::Result<u64> {
     status(pid).map(|(_, started)| started)
 }
 
 /// State and start time of a process (proc_pid_stat(5), fields 3 and 22).
 fn status(pid: i32) -> io::Result<(u8, u64)> {
+    fields(pid, |fields| {
+        let state = fields.next()?.bytes().next()?;
+        Some((state, fields.nth(18)?.parse().ok()?))
+    })
+}
+
+/// Reads the fields of `/proc/PID/stat` from the third on.
+fn fields<T>(pid: i32, read: impl FnOnce(&mut SplitAsciiWhitespace<'_>) -> Option<T>) -> io::Result<T> {
     let text = std::fs::read(format!("/proc/{pid}/stat"))?;
     let wrong = || io::Error::new(io::ErrorKind::InvalidData, "/proc/PID/stat has changed its form");
     // The name in field 2 may hold anything, also parentheses.
     let end = text.iter().rposition(|byte| *byte == b')').ok_or_else(wrong)?;
     let rest = text.get(end + 2..).and_then(|rest| std::str::from_utf8(rest).ok()).ok_or_else(wrong)?;
-    let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next().and_then(|state| state.bytes().next()).ok_or_else(wrong)?;
-    let started = fields.nth(18).and_then(|field| field.parse().ok()).ok_or_else(wrong)?;
-    Ok((state, started))
+    read(&mut rest.split_ascii_whitespace()).ok_or_else(wrong)
 }
 
 fn boot() -> io::Result<String> {

@@ -3,8 +3,8 @@
 //! The same words bring a new keeper to life: whoever starts it holds what it shall hold, then says `Go`.
 //! A packet is one letter and its operand; a key is any text of at most [`KEY_MAX`] bytes.
 
-/// Longest key in bytes: an id, a slash and a word.
-pub const KEY_MAX: usize = 120;
+/// Longest key in bytes: an id, a slash, a word, and perhaps an address.
+pub const KEY_MAX: usize = 160;
 /// Longest packet in bytes.
 pub const PACKET_MAX: usize = KEY_MAX + 1;
 /// Where the control socket's listener is held.

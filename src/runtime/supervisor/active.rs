@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use nix::fcntl::{Flock, FlockArg, OFlag};
 use nix::sys::stat::Mode;
 
-use crate::dns::{Asker, Sockets};
+use crate::dns::Asker;
 use crate::engine::{
     ContainerId, ContainerState, EngineError, Event, EventAction, NetworkMode, ProcessIo, Subject, WaitFor,
 };
@@ -19,12 +19,12 @@ use crate::runtime::container::find::{self, failed};
 use crate::runtime::container::log::Mark;
 use crate::runtime::container::record::{Container, Standing};
 use crate::runtime::network::files;
-use crate::runtime::network::ports::Holder;
 use crate::runtime::network::proxy::Proxy;
 use crate::runtime::store::{self, Durability, now};
 use crate::runtime::supervisor::connection::Client;
 use crate::runtime::supervisor::control::Answer;
-use crate::runtime::supervisor::logs::{Pump, Rotation, Writer};
+use crate::runtime::supervisor::health::Monitor;
+use crate::runtime::supervisor::logs::{Pump, Rotation, Source, Writer};
 use crate::runtime::supervisor::machine::{self, Effect, Next, State, Stop, Tries};
 use crate::runtime::supervisor::starter::{self, Job, Launched};
 use crate::runtime::supervisor::{Child, Message, Supervisor, exit_code};
@@ -66,11 +66,25 @@ pub(super) struct Run {
     pub(super) cgroup: Cgroup,
     pub(super) pump: Option<Pump>,
     pub(super) proxy: Option<Proxy>,
+    pub(super) monitor: Option<Monitor>,
     /// Keeps the root file system's last unmount off the path of a stop.
-    pub(super) root: Option<OwnedFd>,
+    pub(super) root: Option<Arc<OwnedFd>>,
     pub(super) attached: Option<Client>,
     /// How it ended, as soon as it did.
     pub(super) ended: Option<Ending>,
+}
+
+impl Run {
+    /// Of a process that was there before us.
+    pub(super) fn adopted(
+        pid: i32,
+        pidfd: Arc<OwnedFd>,
+        cgroup: Cgroup,
+        pump: Option<Pump>,
+        proxy: Option<Proxy>,
+    ) -> Run {
+        Run { pid, pidfd, cgroup, pump, proxy, monitor: None, root: None, attached: None, ended: None }
+    }
 }
 
 /// How a run ended.
@@ -327,7 +341,7 @@ impl Supervisor {
         writer.and_then(|mut writer| writer.mark(Mark::Closed)).unwrap_or_else(|_| now())
     }
 
-    fn arm(&mut self, id: &ContainerId, delay: Duration) {
+    pub(super) fn arm(&mut self, id: &ContainerId, delay: Duration) {
         let Some(active) = self.containers.get_mut(id) else { return };
         active.timer += 1;
         if delay == Duration::MAX {
@@ -426,6 +440,7 @@ impl Supervisor {
                 self.write(id);
                 self.step(id, machine::Event::Spawned);
                 self.tell(event);
+                self.begin_health(id);
                 if restarted && let Some(active) = self.containers.get_mut(id) {
                     active.asked = None;
                     let event = active.event(time, EventAction::Restart);
@@ -482,17 +497,23 @@ impl Supervisor {
                     Pump::start(writer, [None, None])?
                 }
                 (None, Some(terminal)) => {
-                    self.link.hold(key("terminal"), terminal.try_clone()?);
-                    Pump::terminal(writer, terminal)?
+                    let (out, into) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+                    for (name, file) in [("terminal", &terminal), ("relay/out", &out), ("relay/into", &into)] {
+                        self.link.hold(key(name), file.try_clone()?);
+                    }
+                    Pump::start(writer, [Some(Source::terminal(terminal, out, into)?), None])?
                 }
-                (None, None) => Pump::start(writer, [self.link.held(&key("stdout")), self.link.held(&key("stderr"))])?,
+                (None, None) => {
+                    let source = |name: &str| self.link.held(&key(name)).map(Source::pipe).transpose();
+                    Pump::start(writer, [source("stdout")?, source("stderr")?])?
+                }
             };
             let standing = &mut active.standing;
             let mut holders = Vec::new();
             (standing.endpoints, standing.published) = (Vec::new(), Vec::new());
             if let Some(connection) = connection {
                 for (number, holder) in connection.holders.iter().enumerate() {
-                    self.link.hold(key(&format!("port/{number}")), holder.socket.try_clone()?);
+                    self.link.hold(key(&format!("port/{number}/{}", holder.target)), holder.socket.try_clone()?);
                 }
                 if let Some(sockets) = &connection.dns {
                     self.link.hold(key("dns/udp"), sockets.udp.try_clone()?);
@@ -520,6 +541,7 @@ impl Supervisor {
                 cgroup,
                 pump: Some(pump),
                 proxy,
+                monitor: None,
                 root: started.root,
                 attached,
                 ended: None,

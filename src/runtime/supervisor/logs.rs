@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{SpliceFFlags, splice};
+use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
@@ -72,6 +73,40 @@ enum Pumped {
     End,
 }
 
+/// Where output comes from.
+#[derive(Debug)]
+pub struct Source {
+    /// The pipe or the terminal.
+    ready: AsyncFd<OwnedFd>,
+    /// The pipe between a terminal and the log: splice(2) wants one on either side.
+    relay: Option<OwnedFd>,
+    into: Option<OwnedFd>,
+}
+
+impl Source {
+    /// A pipe's reading end, which does not block.
+    pub fn pipe(pipe: OwnedFd) -> io::Result<Source> {
+        Ok(Source { ready: sys::readable(pipe)?, relay: None, into: None })
+    }
+
+    /// A terminal, and a pipe that carries what comes from it. All are made not to block.
+    pub fn terminal(terminal: OwnedFd, out: OwnedFd, into: OwnedFd) -> io::Result<Source> {
+        fcntl(&terminal, FcntlArg::F_SETFL(OFlag::O_RDWR | OFlag::O_NONBLOCK))?;
+        Ok(Source { ready: sys::readable(terminal)?, relay: Some(out), into: Some(into) })
+    }
+
+    fn out(&self) -> &OwnedFd {
+        self.relay.as_ref().unwrap_or(self.ready.get_ref())
+    }
+
+    fn is_hung_up(&self) -> bool {
+        let mut polled = [PollFd::new(self.ready.get_ref().as_fd(), PollFlags::POLLIN)];
+        let hung_up = poll(&mut polled, PollTimeout::ZERO).is_ok();
+        let events = polled[0].revents().unwrap_or(PollFlags::empty());
+        hung_up && events.contains(PollFlags::POLLHUP) && !events.contains(PollFlags::POLLIN)
+    }
+}
+
 impl Writer {
     /// Goes on where the log ends, after giving every byte in it a record.
     pub fn open(folder: &Path, rotation: Rotation) -> io::Result<Writer> {
@@ -126,11 +161,21 @@ impl Writer {
         Ok(self.last.time)
     }
 
-    /// Takes one piece from a pipe.
-    fn pump(&mut self, stream: usize, pipe: impl AsFd) -> io::Result<Pumped> {
+    /// Takes one piece from a source.
+    fn pump(&mut self, stream: usize, source: &Source) -> io::Result<Pumped> {
         self.rotate()?;
         let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
-        let moved = match splice(pipe, None, &self.files[stream], None, PIECE, flags) {
+        if let Some(into) = &source.into {
+            // Its result shows in what the relay has: nothing, if the terminal has nothing or was hung up.
+            let _ = splice(source.ready.get_ref(), None, into, None, PIECE, flags);
+        }
+        let moved = match splice(source.out(), None, &self.files[stream], None, PIECE, flags) {
+            Ok(moved) => Ok(moved),
+            // A terminal tells of its end only when it is asked.
+            Err(Errno::EAGAIN) if source.into.is_some() && source.is_hung_up() => Ok(0),
+            Err(errno) => Err(errno),
+        };
+        let moved = match moved {
             Ok(0) => return Ok(Pumped::End),
             Ok(moved) => moved,
             Err(Errno::EAGAIN) => return Ok(Pumped::Empty),
@@ -168,14 +213,11 @@ pub struct Pump {
 }
 
 impl Pump {
-    /// Starts emptying these pipes (stdout, stderr), whose reading ends do not block.
-    pub fn start(writer: Writer, pipes: [Option<OwnedFd>; 2]) -> io::Result<Pump> {
-        let [stdout, stderr] = pipes;
-        let open = |pipe: Option<OwnedFd>| pipe.map(sys::readable).transpose();
-        let pipes = [open(stdout)?, open(stderr)?];
+    /// Starts emptying these sources (stdout, stderr).
+    pub fn start(writer: Writer, sources: [Option<Source>; 2]) -> io::Result<Pump> {
         let (finish, asked) = oneshot::channel();
         let (done, finished) = oneshot::channel();
-        tokio::spawn(run(writer, pipes, asked, done));
+        tokio::spawn(run(writer, sources, asked, done));
         Ok(Pump { finish, finished })
     }
 
@@ -190,7 +232,7 @@ impl Pump {
 
 async fn run(
     mut writer: Writer,
-    mut pipes: [Option<AsyncFd<OwnedFd>>; 2],
+    mut sources: [Option<Source>; 2],
     mut asked: oneshot::Receiver<Mark>,
     done: oneshot::Sender<i64>,
 ) {
@@ -198,24 +240,24 @@ async fn run(
         let stream = tokio::select! {
             biased;
             mark = &mut asked => break mark.ok(),
-            stream = ready(&pipes) => stream,
+            stream = ready(&sources) => stream,
         };
         for _ in 0..TURN {
-            let Some(pipe) = &pipes[stream] else { break };
-            match writer.pump(stream, pipe.get_ref()) {
+            let Some(source) = &sources[stream] else { break };
+            match writer.pump(stream, source) {
                 Ok(Pumped::Some) => {}
                 Ok(Pumped::Empty) => {
                     // Cleared by a failing try_io alone; the emptiness was found by the splice.
-                    if let Some(Ok(mut guard)) = futures_util::FutureExt::now_or_never(pipe.readable()) {
+                    if let Some(Ok(mut guard)) = futures_util::FutureExt::now_or_never(source.ready.readable()) {
                         guard.clear_ready();
                     }
                     // What came between the splice and the clearing has to be seen.
-                    if matches!(writer.pump(stream, pipe.get_ref()), Ok(Pumped::Some)) {
+                    if matches!(writer.pump(stream, source), Ok(Pumped::Some)) {
                         continue;
                     }
                     break;
                 }
-                Ok(Pumped::End) => pipes[stream] = None,
+                Ok(Pumped::End) => sources[stream] = None,
                 // No room, most likely. The pipe holds what it can; what is in it is not lost.
                 Err(_) => {
                     tokio::time::sleep(FULL_DISK_PAUSE).await;
@@ -228,22 +270,22 @@ async fn run(
         tokio::task::yield_now().await;
     };
     for stream in [0, 1] {
-        if let Some(pipe) = &pipes[stream] {
-            while matches!(writer.pump(stream, pipe.get_ref()), Ok(Pumped::Some)) {}
+        if let Some(source) = &sources[stream] {
+            while matches!(writer.pump(stream, source), Ok(Pumped::Some)) {}
         }
     }
     let time = mark.and_then(|mark| writer.mark(mark).ok()).unwrap_or_else(now);
     let _ = done.send(time);
 }
 
-/// Which of the pipes has something.
-async fn ready(pipes: &[Option<AsyncFd<OwnedFd>>; 2]) -> usize {
-    let one = async |pipe: &Option<AsyncFd<OwnedFd>>| match pipe {
-        Some(pipe) => drop(pipe.readable().await),
+/// Which of the sources has something.
+async fn ready(sources: &[Option<Source>; 2]) -> usize {
+    let one = async |source: &Option<Source>| match source {
+        Some(source) => drop(source.ready.readable().await),
         None => std::future::pending().await,
     };
     tokio::select! {
-        () = one(&pipes[0]) => 0,
-        () = one(&pipes[1]) => 1,
+        () = one(&sources[0]) => 0,
+        () = one(&sources[1]) => 1,
     }
 }

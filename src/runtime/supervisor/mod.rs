@@ -10,6 +10,8 @@
 mod active;
 pub mod connection;
 pub mod control;
+mod exec;
+pub mod health;
 pub mod link;
 pub mod logs;
 pub mod machine;
@@ -19,7 +21,7 @@ pub mod starter;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ use tokio::task::JoinSet;
 
 use crate::dns::Resolver;
 use crate::engine::{ContainerId, ContainerState, EngineError, Event, EventAction, Subject};
+use crate::runtime::container::record::ProbeResult;
 use crate::runtime::keeper::protocol::LISTENER;
 use crate::runtime::layout::Layout;
 use crate::runtime::network::Networks;
@@ -59,6 +62,20 @@ enum Message {
     Launched(ContainerId, Result<Launched, EngineError>),
     /// A further process runs in a container, or can't.
     Joined(Client, Result<Started, EngineError>),
+    /// It is time to probe this run of a container.
+    ProbeDue(ContainerId, u64),
+    /// A probe of this run of a container runs, or can't.
+    Probing {
+        id: ContainerId,
+        number: u64,
+        /// Nanoseconds since 1970.
+        began: i64,
+        /// What it prints.
+        reader: OwnedFd,
+        started: Result<Started, EngineError>,
+    },
+    /// A probe of this run of a container has ended.
+    Probed(ContainerId, u64, ProbeResult),
     /// The timer of this number, armed for a container, is over.
     Timer(ContainerId, u64),
     /// Everything that an ended container wrote is in its log, where its end has this time.
@@ -198,6 +215,13 @@ impl Supervisor {
                 self.joined(client, started);
                 self.forget_early();
             }
+            Message::ProbeDue(id, number) => self.probe(&id, number),
+            Message::Probing { id, number, began, reader, started } => {
+                self.starting -= 1;
+                self.probing(id, number, began, reader, started);
+                self.forget_early();
+            }
+            Message::Probed(id, number, result) => self.probed(&id, number, result),
             Message::Timer(id, number) => self.timer(&id, number),
             Message::Drained(id, time) => self.drained(&id, time),
             Message::Stay => {

@@ -5,6 +5,7 @@
 //! put on record is undone: nobody was told of it.
 
 use std::collections::VecDeque;
+use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -15,8 +16,8 @@ use crate::runtime::container::record::{Container, Standing};
 use crate::runtime::network::ports::Holder;
 use crate::runtime::network::proxy::Proxy;
 use crate::runtime::supervisor::active::{Active, Run, asker, open_pipe};
-use crate::runtime::supervisor::link::Word;
-use crate::runtime::supervisor::logs::{Pump, Rotation, Writer};
+use crate::runtime::supervisor::link::{Link, Word};
+use crate::runtime::supervisor::logs::{Pump, Rotation, Source, Writer};
 use crate::runtime::supervisor::machine::{State, Tries};
 use crate::runtime::supervisor::{Child, Message, Supervisor, starter};
 use crate::runtime::sys;
@@ -56,10 +57,7 @@ impl Supervisor {
         let mut active = Active::new(container, standing, lock, State::Running { tries });
         let rotation = Rotation::of(&active.container.config.logging);
         let writer = Writer::open(&self.layout.log(&self.project, id), rotation);
-        let pump = writer.and_then(|writer| match self.link.held(&format!("{}/terminal", id.0)) {
-            Some(terminal) => Pump::terminal(writer, terminal),
-            None => Pump::start(writer, self.reopen(id)),
-        });
+        let pump = writer.and_then(|writer| Pump::start(writer, self.reopen(id)?));
         let Some(pidfd) = pidfd.map(Arc::new) else {
             // It ended, and everything that knew how was killed, too.
             let Ok(nobody) = sys::pidfd_open(nix::unistd::getpid().as_raw()) else { return };
@@ -81,32 +79,40 @@ impl Supervisor {
         self.begin_health(id);
     }
 
-    /// The pipes of its output: as the keeper held them, else by name, since the container has them open, too.
-    fn reopen(&mut self, id: &ContainerId) -> [Option<OwnedFd>; 2] {
+    /// Where its output comes from: as the keeper held it; pipes else by name, since the container has them open, too.
+    fn reopen(&mut self, id: &ContainerId) -> io::Result<[Option<Source>; 2]> {
+        let held = |link: &Link, name: &str| link.held(&format!("{}/{name}", id.0));
+        if let Some(terminal) = held(&self.link, "terminal") {
+            let relay = held(&self.link, "relay/out").zip(held(&self.link, "relay/into"));
+            return relay.map_or(Ok([None, None]), |(out, into)| Ok([Some(Source::terminal(terminal, out, into)?), None]));
+        }
+        let mut sources = [None, None];
         let paths = self.layout.pipes(&self.project, id);
-        let [stdout, stderr] = paths.each_ref().map(|path| {
-            let key = format!("{}/{}", id.0, path.extension()?.to_str()?);
-            if self.link.held(&key).is_none() {
-                self.link.hold(key.clone(), open_pipe(path).ok()?);
+        for ((source, path), name) in sources.iter_mut().zip(paths).zip(["stdout", "stderr"]) {
+            if held(&self.link, name).is_none()
+                && let Ok(reader) = open_pipe(&path)
+            {
+                self.link.hold(format!("{}/{name}", id.0), reader);
             }
-            self.link.held(&key)
-        });
-        [stdout, stderr]
+            *source = held(&self.link, name).map(Source::pipe).transpose()?;
+        }
+        Ok(sources)
     }
 
     /// Its resolver and its ports, from what the keeper held.
     fn serve(&mut self, id: &ContainerId, active: &Active) -> Option<Proxy> {
-        let held = |link: &super::link::Link, name: &str| link.held(&format!("{}/{name}", id.0));
+        let held = |link: &Link, name: &str| link.held(&format!("{}/{name}", id.0));
         if let (Some(udp), Some(tcp)) = (held(&self.link, "dns/udp"), held(&self.link, "dns/tcp")) {
             let asker = asker(&self.networks, &active.container, &active.standing.endpoints);
             // Without it names do not resolve until the next start; nothing else is touched.
             let _ = self.resolver.serve(&id.0, asker, Sockets { udp, tcp });
         }
-        let published = active.standing.published.iter().enumerate();
-        let holders: Vec<Holder> = published
-            .filter_map(|(number, port)| {
-                let socket = held(&self.link, &format!("port/{number}"))?;
-                Holder::again(port.clone(), &active.standing.endpoints, socket)
+        let prefix = format!("{}/port/", id.0);
+        let holders: Vec<Holder> = self.link.keys(&prefix).into_iter()
+            .filter_map(|key| {
+                let (number, target) = key.strip_prefix(&prefix)?.split_once('/')?;
+                let port = active.standing.published.get(number.parse::<usize>().ok()?)?.clone();
+                Some(Holder { port, target: target.parse().ok()?, socket: self.link.held(&key)? })
             })
             .collect();
         if holders.is_empty() { None } else { Proxy::start(holders).ok() }
