@@ -940,7 +940,7 @@ pub trait Engine: Send + Sync {
     async fn lock(
         &self,
         project: &ProjectName,
-        waiting: &(dyn Fn(&str) + Send + Sync),
+        waiting: &(dyn for<'a> Fn(&'a str) + Send + Sync),
     ) -> Result<Box<dyn Send + Sync>, EngineError>;
 
     /// Makes a network; `Exists` if the name is taken.

@@ -1,12 +1,17 @@
 //! The integrated engine.
+//!
+//! What lies on disk (images, volumes, networks, containers at rest) is done right here, in the command's process and
+//! under locks. What runs is asked of the project's [supervisor], which a [keeper] keeps alive; logs are read from disk.
 
 pub mod build;
 pub mod cgroup;
+mod client;
 pub mod container;
 pub mod image;
 pub mod keeper;
 pub mod layout;
 pub mod network;
+mod project_lock;
 pub mod start;
 pub mod store;
 pub mod supervisor;
@@ -14,23 +19,46 @@ pub mod sys;
 pub mod volume;
 pub mod watch;
 
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::*;
+use crate::runtime::container::record::{Container, Standing};
+use crate::runtime::container::{create, find, log, remove, rename, top};
+use crate::runtime::image::remove::InUse;
+use crate::runtime::image::store::Store;
 use crate::runtime::layout::Layout;
+use crate::runtime::network::record::NetworkRecord;
+use crate::runtime::network::{NetworkError, Networks};
+use crate::runtime::supervisor::control::{Answer, Channel, Request, Streams};
+use crate::runtime::volume::Volumes;
 use crate::values::image_ref::ImageRef;
 use crate::values::names::{ContainerName, NetworkName, ProjectName, VolumeName};
 use crate::values::signal::Signal;
 
-/// The engine as a command holds it: what lies on disk it does itself, what runs it asks of the project's supervisor.
-#[derive(Debug)]
+/// The engine as a command holds it.
+#[derive(Debug, Clone)]
 pub struct Runtime {
     layout: Layout,
+}
+
+/// Runs this process as keeper or supervisor if its first argument says so; a command line otherwise (`None`).
+pub fn role() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let role = arguments.next()?;
+    let run = match role.to_str()? {
+        keeper::LAUNCHER => keeper::launcher_main,
+        keeper::KEEPER => keeper::main,
+        keeper::SUPERVISOR => supervisor::main,
+        _ => return None,
+    };
+    let project = arguments.next().and_then(|project| ProjectName::try_from(project.to_str()?).ok());
+    Some(project.map_or(ExitCode::FAILURE, |project| run(&Layout::from_environment(), &project)))
 }
 
 impl Runtime {
@@ -39,105 +67,387 @@ impl Runtime {
         Runtime { layout }
     }
 
-    fn missing<T>(&self, feature: &str) -> Result<T, EngineError> {
-        let _ = &self.layout;
-        Err(EngineError::Unsupported { subject: Subject::Machine, feature: feature.to_owned() })
+    /// Does something that blocks where it holds nobody up.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Layout) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, EngineError> {
+        let layout = self.layout.clone();
+        tokio::task::spawn_blocking(move || work(&layout)).await.unwrap_or_else(|error| {
+            Err(EngineError::Failed { verb: "use", subject: Subject::Machine, source: Box::new(error) })
+        })
+    }
+
+    fn project_of(&self, id: &ContainerId) -> Result<ProjectName, EngineError> {
+        find::by_id(&self.layout, id)?.ok_or_else(|| missing(id))
+    }
+
+    fn load(&self, id: &ContainerId) -> Result<(ProjectName, Container, Standing), EngineError> {
+        let project = self.project_of(id)?;
+        let (container, standing) = find::load(&self.layout, &project, id)?.ok_or_else(|| missing(id))?;
+        Ok((project, container, standing))
+    }
+
+    async fn ask(&self, id: &ContainerId, request: Request) -> Result<Answer, EngineError> {
+        let project = self.project_of(id)?;
+        client::ask(&self.layout, &project, &request, &[]).await.map(|(answer, _)| answer)
+    }
+
+    /// Tells who follows the events of its project what was done here.
+    async fn tell(&self, container: &Container, action: EventAction) {
+        let event = Event {
+            time: store::now(),
+            container: container.id.clone(),
+            name: container.config.name.clone(),
+            labels: container.config.labels.clone(),
+            action,
+        };
+        client::tell(&self.layout, &container.config.project, &Request::Tell(event)).await;
+    }
+
+    /// Every container of a project, as its records say.
+    fn containers(&self, project: &ProjectName) -> Result<Vec<(Container, Standing)>, EngineError> {
+        let ids = find::containers(&self.layout, project)?;
+        ids.iter().filter_map(|id| find::load(&self.layout, project, id).transpose()).collect()
+    }
+
+    /// Every container of a project as it is now: if the records tell of something that can't be true, a supervisor
+    /// first puts them right.
+    async fn settled(&self, project: &ProjectName) -> Result<Vec<ObservedContainer>, EngineError> {
+        let mut containers = self.containers(project)?;
+        let active = |standing: &Standing| {
+            matches!(standing.state, ContainerState::Running { .. } | ContainerState::Restarting { .. })
+        };
+        let stale = |standing: &Standing| match (&standing.state, &standing.process) {
+            (ContainerState::Running { .. }, Some(process)) => !find::alive(process),
+            (ContainerState::Running { .. }, None) => true,
+            _ => false,
+        };
+        if containers.iter().any(|(_, standing)| active(standing))
+            && (containers.iter().any(|(_, standing)| stale(standing)) || !client::is_served(&self.layout, project))
+        {
+            client::ask(&self.layout, project, &Request::Settle, &[]).await?;
+            containers = self.containers(project)?;
+        }
+        let mut observed: Vec<_> =
+            containers.into_iter().map(|(container, standing)| container.observed(standing)).collect();
+        observed.sort_by(|one, other| one.config.name.cmp(&other.config.name));
+        Ok(observed)
+    }
+
+    /// Every container of the machine: image and name.
+    fn in_use(&self) -> Result<Vec<(Container, Standing)>, EngineError> {
+        let mut all = Vec::new();
+        for project in find::projects(&self.layout)? {
+            all.extend(self.containers(&project)?);
+        }
+        Ok(all)
+    }
+
+    /// Reads the answers to the start of a process.
+    fn process(mut channel: Channel, files: Option<OwnedFd>, subject: Subject) -> Process {
+        let (done, status) = oneshot::channel();
+        let (signals, mut asked) = mpsc::channel(8);
+        tokio::spawn(async move {
+            let lost = || EngineError::State {
+                subject: subject.clone(),
+                state: "in the hands of another supervisor, which does not know how this process ended".into(),
+            };
+            let status = loop {
+                tokio::select! {
+                    answer = channel.receive() => match answer {
+                        Ok(Some(Answer::Status(status))) => break Ok(status),
+                        Ok(Some(Answer::Failed(failure))) => break Err(failure.into()),
+                        Ok(Some(_)) => {}
+                        Ok(None) | Err(_) => break Err(lost()),
+                    },
+                    Some(signal) = asked.recv() => {
+                        // If it can't be told, the end of the connection is read next.
+                        let _ = channel.send(&Request::Signal(signal), &[]).await;
+                    }
+                }
+            };
+            // Nobody may be waiting any more.
+            let _ = done.send(status);
+        });
+        Process { terminal: files, status, signals }
+    }
+
+    async fn begin(
+        &self,
+        project: &ProjectName,
+        id: &ContainerId,
+        request: impl FnOnce(Streams) -> Request,
+        io: ProcessIo,
+    ) -> Result<Process, EngineError> {
+        let (streams, files) = Streams::of(io);
+        let (answer, mut channel) = client::ask(&self.layout, project, &request(streams), &files).await?;
+        let subject = Subject::Container(id.short().to_owned());
+        match answer {
+            Answer::Process => {
+                let terminal = channel.files().pop_front();
+                Ok(Runtime::process(channel, terminal, subject))
+            }
+            _ => Err(EngineError::State { subject, state: "not started".into() }),
+        }
     }
 }
 
-/// Runs this process as keeper or supervisor if its first argument says so; a command line otherwise (`None`).
-pub fn role() -> Option<ExitCode> {
-    None
+fn missing(id: &ContainerId) -> EngineError {
+    EngineError::NotFound(Subject::Container(id.short().to_owned()))
+}
+
+fn observed_network(network: NetworkRecord) -> ObservedNetwork {
+    let subnets = network.subnets.into_iter().map(|subnet| subnet.cidr).collect();
+    ObservedNetwork { id: network.id, config: network.config, subnets }
+}
+
+fn network_error(verb: &'static str, name: &NetworkName, error: NetworkError) -> EngineError {
+    let subject = Subject::Network(name.to_string());
+    match error {
+        NetworkError::NotFound(name) => EngineError::NotFound(Subject::Network(name.to_string())),
+        NetworkError::Exists(name) => EngineError::Exists(Subject::Network(name.to_string())),
+        NetworkError::InUse { holder, .. } => EngineError::InUse { subject, holder },
+        NetworkError::Invalid { reason, .. } => EngineError::Invalid { subject, reason },
+        error => EngineError::Failed { verb, subject, source: Box::new(error) },
+    }
 }
 
 #[async_trait]
 impl Engine for Runtime {
-    async fn observe(&self, _: &ProjectName, _: &[ImageRef]) -> Result<Observed, EngineError> {
-        self.missing("observe")
+    async fn observe(&self, project: &ProjectName, images: &[ImageRef]) -> Result<Observed, EngineError> {
+        let store = Store::open(&self.layout)?;
+        let mut present = std::collections::BTreeMap::new();
+        for name in images {
+            if let Some(image) = store.resolve(name)? {
+                present.insert(name.clone(), image.observed());
+            }
+        }
+        let networks = Networks::new(self.layout.clone()).list().map_err(|error| EngineError::Failed {
+            verb: "read",
+            subject: Subject::Machine,
+            source: Box::new(error),
+        })?;
+        Ok(Observed {
+            containers: self.settled(project).await?,
+            networks: networks.into_iter().map(observed_network).collect(),
+            volumes: Volumes::open(&self.layout).list()?,
+            images: present,
+        })
     }
+
     async fn projects(&self) -> Result<Vec<ObservedProject>, EngineError> {
-        self.missing("projects")
+        let mut projects = Vec::new();
+        for name in find::projects(&self.layout)? {
+            let containers = self.settled(&name).await?;
+            if !containers.is_empty() {
+                projects.push(ObservedProject { name, containers });
+            }
+        }
+        Ok(projects)
     }
+
     async fn lock(
         &self,
-        _: &ProjectName,
-        _: &(dyn Fn(&str) + Send + Sync),
+        project: &ProjectName,
+        waiting: &(dyn for<'a> Fn(&'a str) + Send + Sync),
     ) -> Result<Box<dyn Send + Sync>, EngineError> {
-        self.missing("lock")
+        project_lock::lock(&self.layout, project, waiting).await
     }
-    async fn create_network(&self, _: &NetworkConfig) -> Result<String, EngineError> {
-        self.missing("create_network")
+
+    async fn create_network(&self, config: &NetworkConfig) -> Result<String, EngineError> {
+        let config = config.clone();
+        self.blocking(move |layout| {
+            let made = Networks::new(layout.clone()).create(&config);
+            made.map(|network| network.id).map_err(|error| network_error("create", &config.name, error))
+        })
+        .await
     }
-    async fn remove_network(&self, _: &NetworkName) -> Result<(), EngineError> {
-        self.missing("remove_network")
+
+    async fn remove_network(&self, name: &NetworkName) -> Result<(), EngineError> {
+        let name = name.clone();
+        self.blocking(move |layout| {
+            Networks::new(layout.clone()).remove(&name).map_err(|error| network_error("remove", &name, error))
+        })
+        .await
     }
-    async fn create_volume(&self, _: &VolumeConfig) -> Result<(), EngineError> {
-        self.missing("create_volume")
+
+    async fn create_volume(&self, config: &VolumeConfig) -> Result<(), EngineError> {
+        let config = config.clone();
+        self.blocking(move |layout| Volumes::open(layout).create(&config)).await
     }
-    async fn remove_volume(&self, _: &VolumeName) -> Result<(), EngineError> {
-        self.missing("remove_volume")
+
+    async fn remove_volume(&self, name: &VolumeName) -> Result<(), EngineError> {
+        let holders = self.in_use()?;
+        let holder = holders.iter().find(|(container, _)| container.volumes.values().any(|used| used == name));
+        if let Some((container, _)) = holder {
+            let subject = Subject::Volume(name.to_string());
+            return Err(EngineError::InUse { subject, holder: format!("container {}", container.config.name) });
+        }
+        let name = name.clone();
+        self.blocking(move |layout| Volumes::open(layout).remove(&name)).await
     }
-    async fn create_container(&self, _: &ContainerConfig, _: Option<&ContainerId>) -> Result<ContainerId, EngineError> {
-        self.missing("create_container")
+
+    async fn create_container(
+        &self,
+        config: &ContainerConfig,
+        inherit: Option<&ContainerId>,
+    ) -> Result<ContainerId, EngineError> {
+        let (config, inherit) = (config.clone(), inherit.cloned());
+        let container = self.blocking(move |layout| create::create(layout, &config, inherit.as_ref())).await?;
+        self.tell(&container, EventAction::Create).await;
+        Ok(container.id)
     }
-    async fn rename_container(&self, _: &ContainerId, _: &ContainerName) -> Result<(), EngineError> {
-        self.missing("rename_container")
+
+    async fn rename_container(&self, id: &ContainerId, name: &ContainerName) -> Result<(), EngineError> {
+        let (project, id, name) = (self.project_of(id)?, id.clone(), name.clone());
+        self.blocking(move |layout| rename::rename(layout, &project, &id, &name)).await
     }
-    async fn start_container(&self, _: &ContainerId) -> Result<(), EngineError> {
-        self.missing("start_container")
+
+    async fn start_container(&self, id: &ContainerId) -> Result<(), EngineError> {
+        self.ask(id, Request::Start { id: id.clone() }).await.map(drop)
     }
-    async fn stop_container(&self, _: &ContainerId, _: Option<Duration>) -> Result<(), EngineError> {
-        self.missing("stop_container")
+
+    async fn stop_container(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), EngineError> {
+        let (_, _, standing) = self.load(id)?;
+        match standing.state {
+            ContainerState::Running { .. } | ContainerState::Restarting { .. } => {
+                self.ask(id, Request::Stop { id: id.clone(), grace }).await.map(drop)
+            }
+            ContainerState::Created { .. } | ContainerState::Exited { .. } | ContainerState::Dead => Ok(()),
+        }
     }
-    async fn kill_container(&self, _: &ContainerId, _: Signal) -> Result<(), EngineError> {
-        self.missing("kill_container")
+
+    async fn kill_container(&self, id: &ContainerId, signal: Signal) -> Result<(), EngineError> {
+        self.ask(id, Request::Kill { id: id.clone(), signal }).await.map(drop)
     }
-    async fn restart_container(&self, _: &ContainerId, _: Option<Duration>) -> Result<(), EngineError> {
-        self.missing("restart_container")
+
+    async fn restart_container(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), EngineError> {
+        self.ask(id, Request::Restart { id: id.clone(), grace }).await.map(drop)
     }
-    async fn pause_container(&self, _: &ContainerId, _: bool) -> Result<(), EngineError> {
-        self.missing("pause_container")
+
+    async fn pause_container(&self, id: &ContainerId, paused: bool) -> Result<(), EngineError> {
+        self.ask(id, Request::Pause { id: id.clone(), paused }).await.map(drop)
     }
-    async fn remove_container(&self, _: &ContainerId, _: bool, _: bool) -> Result<(), EngineError> {
-        self.missing("remove_container")
+
+    async fn remove_container(&self, id: &ContainerId, force: bool, volumes: bool) -> Result<(), EngineError> {
+        let Some(project) = find::by_id(&self.layout, id)? else { return Err(missing(id)) };
+        let Some((container, standing)) = find::load(&self.layout, &project, id)? else {
+            // What a killed creation or removal has left.
+            let (project, id) = (project, id.clone());
+            return self.blocking(move |layout| remove::sweep(layout, &project, &id).map(drop)).await;
+        };
+        if matches!(standing.state, ContainerState::Running { .. } | ContainerState::Restarting { .. }) {
+            if !force {
+                let subject = Subject::Container(container.config.name.to_string());
+                return Err(EngineError::State { subject, state: "running: stop it first, or remove it by force".into() });
+            }
+            self.ask(id, Request::Stop { id: id.clone(), grace: Some(Duration::ZERO) }).await?;
+        }
+        let volumes = if volumes { remove::Volume::Remove } else { remove::Volume::Keep };
+        let id = id.clone();
+        let removed = self.blocking(move |layout| remove::remove(layout, &project, &id, volumes)).await?;
+        self.tell(&removed, EventAction::Destroy).await;
+        Ok(())
     }
-    async fn wait_container(&self, _: &ContainerId, _: WaitFor) -> Result<ContainerState, EngineError> {
-        self.missing("wait_container")
+
+    async fn wait_container(&self, id: &ContainerId, until: WaitFor) -> Result<ContainerState, EngineError> {
+        let last = self.load(id)?.2.state;
+        match self.ask(id, Request::Wait { id: id.clone(), until }).await? {
+            // The supervisor was told of the removal only.
+            Answer::State(ContainerState::Dead) => Ok(last),
+            Answer::State(state) => Ok(state),
+            _ => Err(missing(id)),
+        }
     }
-    async fn logs(&self, _: &ContainerId, _: &LogQuery) -> Result<mpsc::Receiver<LogChunk>, EngineError> {
-        self.missing("logs")
+
+    async fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<mpsc::Receiver<LogChunk>, EngineError> {
+        let project = self.project_of(id)?;
+        log::read(id, &self.layout.log(&project, id), query).map_err(find::failed("read the log of", id.short()))
     }
-    async fn events(&self, _: &ProjectName) -> Result<mpsc::Receiver<Event>, EngineError> {
-        self.missing("events")
+
+    async fn events(&self, project: &ProjectName) -> Result<mpsc::Receiver<Event>, EngineError> {
+        let (_, mut channel) = client::ask(&self.layout, project, &Request::Events, &[]).await?;
+        let (sender, receiver) = mpsc::channel(64);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    answer = channel.receive() => match answer {
+                        Ok(Some(Answer::Event(event))) => {
+                            if sender.send(event).await.is_err() {
+                                return;
+                            }
+                        }
+                        Ok(Some(_)) => {}
+                        Ok(None) | Err(_) => return,
+                    },
+                    () = sender.closed() => return,
+                }
+            }
+        });
+        Ok(receiver)
     }
-    async fn exec(&self, _: &ContainerId, _: &ExecConfig, _: ProcessIo) -> Result<Process, EngineError> {
-        self.missing("exec")
+
+    async fn exec(&self, id: &ContainerId, config: &ExecConfig, io: ProcessIo) -> Result<Process, EngineError> {
+        let project = self.project_of(id)?;
+        let (config, exec) = (config.clone(), id.clone());
+        self.begin(&project, id, |io| Request::Exec { id: exec, config, io }, io).await
     }
-    async fn start_attached(&self, _: &ContainerId, _: ProcessIo) -> Result<Process, EngineError> {
-        self.missing("start_attached")
+
+    async fn start_attached(&self, id: &ContainerId, io: ProcessIo) -> Result<Process, EngineError> {
+        let project = self.project_of(id)?;
+        let start = id.clone();
+        self.begin(&project, id, |io| Request::StartAttached { id: start, io }, io).await
     }
-    async fn top(&self, _: &ContainerId) -> Result<Vec<ProcessRow>, EngineError> {
-        self.missing("top")
+
+    async fn top(&self, id: &ContainerId) -> Result<Vec<ProcessRow>, EngineError> {
+        let (_, container, standing) = self.load(id)?;
+        let subject = Subject::Container(container.config.name.to_string());
+        if !matches!(standing.state, ContainerState::Running { .. }) {
+            return Err(EngineError::State { subject, state: "not running".into() });
+        }
+        let failed = |source: Cause| EngineError::Failed { verb: "read", subject, source };
+        let pids = supervisor::starter::cgroup(&container).and_then(|cgroup| cgroup.processes());
+        let read = pids.map_err(Cause::from).and_then(|pids| top::rows(&pids).map_err(Cause::from));
+        read.map_err(failed)
     }
+
     async fn images(&self) -> Result<Vec<ObservedImage>, EngineError> {
-        self.missing("images")
+        Ok(Store::open(&self.layout)?.list()?.iter().map(image::Image::observed).collect())
     }
-    async fn build(&self, _: &BuildConfig, _: mpsc::Sender<Progress>) -> Result<ImageId, EngineError> {
-        self.missing("build")
+
+    async fn build(&self, config: &BuildConfig, progress: mpsc::Sender<Progress>) -> Result<ImageId, EngineError> {
+        let config = config.clone();
+        self.blocking(move |layout| build::build(layout, &config, &progress)).await
     }
-    async fn import_image(&self, _: OwnedFd, _: Option<&ImageRef>) -> Result<ImageId, EngineError> {
-        self.missing("import_image")
+
+    async fn import_image(&self, archive: OwnedFd, name: Option<&ImageRef>) -> Result<ImageId, EngineError> {
+        let name = name.cloned();
+        self.blocking(move |layout| Store::open(layout)?.import(File::from(archive), name.as_ref())).await
     }
-    async fn load_images(&self, _: OwnedFd) -> Result<Vec<ImageRef>, EngineError> {
-        self.missing("load_images")
+
+    async fn load_images(&self, archive: OwnedFd) -> Result<Vec<ImageRef>, EngineError> {
+        self.blocking(move |layout| Store::open(layout)?.load_archive(File::from(archive))).await
     }
-    async fn save_images(&self, _: &[ImageRef], _: OwnedFd) -> Result<(), EngineError> {
-        self.missing("save_images")
+
+    async fn save_images(&self, images: &[ImageRef], archive: OwnedFd) -> Result<(), EngineError> {
+        let images = images.to_vec();
+        self.blocking(move |layout| Store::open(layout)?.save(&images, File::from(archive))).await
     }
-    async fn tag_image(&self, _: &ImageRef, _: &ImageRef) -> Result<(), EngineError> {
-        self.missing("tag_image")
+
+    async fn tag_image(&self, image: &ImageRef, name: &ImageRef) -> Result<(), EngineError> {
+        let store = Store::open(&self.layout)?;
+        let found = store.resolve(image)?.ok_or_else(|| EngineError::NotFound(Subject::Image(image.to_string())))?;
+        store.tag(&found.id, name)
     }
-    async fn remove_image(&self, _: &str, _: bool) -> Result<Vec<String>, EngineError> {
-        self.missing("remove_image")
+
+    async fn remove_image(&self, image: &str, force: bool) -> Result<Vec<String>, EngineError> {
+        let used: Vec<InUse> = self
+            .in_use()?
+            .into_iter()
+            .map(|(container, _)| InUse { image: container.image, holder: format!("container {}", container.config.name) })
+            .collect();
+        let image = image.to_owned();
+        self.blocking(move |layout| Store::open(layout)?.remove(&image, force, &used)).await
     }
 }

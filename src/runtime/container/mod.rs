@@ -1,5 +1,9 @@
-//! Containers at rest: their records, making and removing them.
+//! Containers at rest: their records, making and removing them, their logs.
 
+pub mod create;
 pub mod find;
 pub mod log;
 pub mod record;
+pub mod remove;
+pub mod rename;
+pub mod top;

@@ -1,0 +1,122 @@
+//! Removing a container, in steps that a next command can finish: first its record says that it is dead, then everything
+//! goes, the record last but one and the folder last.
+
+use std::fs::{self, File};
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::engine::{ContainerId, ContainerState, EngineError, Subject};
+use crate::runtime::container::find::{self, failed};
+use crate::runtime::container::record::Container;
+use crate::runtime::image::tree::remove_tree;
+use crate::runtime::layout::Layout;
+use crate::runtime::store::{self, Durability};
+use crate::runtime::volume::Volumes;
+use crate::values::names::ProjectName;
+
+/// How many milliseconds a container that is held is waited for.
+const PATIENCE: usize = 50;
+
+/// Removes a container that does not run, and its anonymous volumes if `volumes` says so. Returns what it was.
+pub fn remove(
+    layout: &Layout,
+    project: &ProjectName,
+    id: &ContainerId,
+    volumes: Volume,
+) -> Result<Container, EngineError> {
+    let missing = || EngineError::NotFound(Subject::Container(id.short().to_owned()));
+    let Some(_lock) = hold(&layout.container(project, id)).map_err(failed("remove", id.short()))? else {
+        return Err(EngineError::State { subject: Subject::Container(id.short().to_owned()), state: "running".into() });
+    };
+    let (container, mut standing) = find::load(layout, project, id)?.ok_or_else(missing)?;
+    let name = container.config.name.as_str();
+    standing.state = ContainerState::Dead;
+    store::write(&layout.standing(project, id), &standing, Durability::Memory).map_err(failed("remove", name))?;
+    if volumes == Volume::Remove {
+        for volume in &container.anonymous_volumes {
+            match Volumes::open(layout).remove(volume) {
+                // Removed by a removal that was killed after this, or by hand.
+                Ok(()) | Err(EngineError::NotFound(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+    unclaim(layout, project, id);
+    folder(layout, project, id).map_err(failed("remove", name))?;
+    Ok(container)
+}
+
+/// What becomes of a container's anonymous volumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Volume {
+    /// They stay.
+    Keep,
+    /// They go with it.
+    Remove,
+}
+
+/// Frees every name that a container has claimed: its own, and another one if a renaming was killed half-way.
+pub(super) fn unclaim(layout: &Layout, project: &ProjectName, id: &ContainerId) {
+    let claim = format!("{project}/{}\n", id.0);
+    let named = find::load(layout, project, id).ok().flatten().map(|(container, _)| container.config.name);
+    if let Some(name) = named
+        && fs::read_to_string(layout.name(&name)).is_ok_and(|text| text == claim)
+    {
+        // What stays is free, too, as soon as the folder is gone.
+        let _ = fs::remove_file(layout.name(&name));
+    }
+}
+
+/// Removes a container's folder, its record at the end, so that it is known until nothing else is left.
+pub(super) fn folder(layout: &Layout, project: &ProjectName, id: &ContainerId) -> io::Result<()> {
+    let folder = layout.container(project, id);
+    for name in ["upper", "work", "etc", "log"] {
+        remove_tree(&folder.join(name))?;
+    }
+    for path in [layout.container_record(project, id), layout.standing(project, id)] {
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    remove_tree(&folder)?;
+    // The project's folders go with its last container; while there is another one they are not empty.
+    let _ = fs::remove_dir(layout.containers(project)).and_then(|()| fs::remove_dir(layout.project(project)));
+    Ok(())
+}
+
+/// Removes what a creation or a removal that was killed has left of a container without a record; whether it is gone.
+pub fn sweep(layout: &Layout, project: &ProjectName, id: &ContainerId) -> Result<bool, EngineError> {
+    let path = layout.container(project, id);
+    if !path.exists() {
+        return Ok(true);
+    }
+    let Some(_lock) = hold(&path).map_err(failed("remove", id.short()))? else { return Ok(false) };
+    if layout.container_record(project, id).exists() {
+        return Ok(false);
+    }
+    folder(layout, project, id).map_err(failed("remove", id.short()))?;
+    Ok(true)
+}
+
+/// Holds a container's folder; `None` if it is active, or somebody else is at it.
+fn hold(folder: &Path) -> io::Result<Option<Flock<File>>> {
+    let file = match File::open(folder) {
+        Ok(file) => file,
+        Err(error) => return Err(error),
+    };
+    let mut file = file;
+    // A supervisor that is asked about a container at rest holds it for a moment, too.
+    for _ in 0..PATIENCE {
+        file = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => return Ok(Some(lock)),
+            Err((file, nix::errno::Errno::EWOULDBLOCK)) => file,
+            Err((_, errno)) => return Err(errno.into()),
+        };
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    Ok(None)
+}
