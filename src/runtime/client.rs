@@ -5,6 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::PathBuf;
 
 use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -20,19 +21,27 @@ use crate::values::names::ProjectName;
 /// How often a request is made again when supervisors die of it or around it.
 const ATTEMPTS: usize = 8;
 
+/// A command's way to the supervisors of a layout.
+#[derive(Debug, Clone)]
+pub(super) struct Client {
+    pub(super) layout: Layout,
+    /// What a keeper is started from.
+    pub(super) program: PathBuf,
+}
+
 /// Asks the project's supervisor, starting it if there is none; the first answer and the connection for more of them.
 ///
 /// Every request may be made twice: a supervisor that died before it answered may have done it or not, and what is done
 /// already is answered so.
 pub(super) async fn ask(
-    layout: &Layout,
+    client: &Client,
     project: &ProjectName,
     request: &Request,
     files: &[OwnedFd],
 ) -> Result<(Answer, Channel), EngineError> {
     let failed = |error: io::Error| failed(project, error);
     for _ in 0..ATTEMPTS {
-        let mut channel = open(connect_or_start(layout, project).map_err(failed)?).map_err(failed)?;
+        let mut channel = open(connect_or_start(client, project).map_err(failed)?).map_err(failed)?;
         if channel.send(request, files).await.is_err() {
             continue;
         }
@@ -111,7 +120,8 @@ fn try_connect(layout: &Layout, project: &ProjectName) -> io::Result<Option<Unix
     }
 }
 
-fn connect_or_start(layout: &Layout, project: &ProjectName) -> io::Result<UnixStream> {
+fn connect_or_start(client: &Client, project: &ProjectName) -> io::Result<UnixStream> {
+    let layout = &client.layout;
     if let Some(stream) = connect(layout, project)? {
         return Ok(stream);
     }
@@ -129,7 +139,7 @@ fn connect_or_start(layout: &Layout, project: &ProjectName) -> io::Result<UnixSt
     }
     let listener = OwnedFd::from(UnixListener::bind(&path)?);
     let stream = UnixStream::connect(&path)?;
-    keeper::launch(layout, project, &[(LISTENER.to_owned(), listener)]).map_err(io::Error::other)?;
+    keeper::launch(&client.program, layout, project, &[(LISTENER.to_owned(), listener)]).map_err(io::Error::other)?;
     Ok(stream)
 }
 

@@ -21,6 +21,7 @@ pub mod watch;
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -28,6 +29,7 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::*;
+use crate::runtime::client::Client;
 use crate::runtime::container::record::{Container, Standing};
 use crate::runtime::container::{create, find, log, remove, rename, top};
 use crate::runtime::image::remove::InUse;
@@ -45,6 +47,7 @@ use crate::values::signal::Signal;
 #[derive(Debug, Clone)]
 pub struct Runtime {
     layout: Layout,
+    client: Client,
 }
 
 /// Runs this process as keeper or supervisor if its first argument says so; a command line otherwise (`None`).
@@ -64,7 +67,13 @@ pub fn role() -> Option<ExitCode> {
 impl Runtime {
     /// The engine whose things lie where `layout` says; nothing is made yet.
     pub fn new(layout: Layout) -> Runtime {
-        Runtime { layout }
+        Runtime { client: Client { layout: layout.clone(), program: keeper::SELF.into() }, layout }
+    }
+
+    /// The same, with keepers started from another copy of this program: for callers that are not it themselves.
+    pub fn with_program(mut self, program: impl Into<PathBuf>) -> Runtime {
+        self.client.program = program.into();
+        self
     }
 
     /// Does something that blocks where it holds nobody up.
@@ -90,7 +99,7 @@ impl Runtime {
 
     async fn ask(&self, id: &ContainerId, request: Request) -> Result<Answer, EngineError> {
         let project = self.project_of(id)?;
-        client::ask(&self.layout, &project, &request, &[]).await.map(|(answer, _)| answer)
+        client::ask(&self.client, &project, &request, &[]).await.map(|(answer, _)| answer)
     }
 
     /// Tells who follows the events of its project what was done here.
@@ -126,7 +135,7 @@ impl Runtime {
         if containers.iter().any(|(_, standing)| active(standing))
             && (containers.iter().any(|(_, standing)| stale(standing)) || !client::is_served(&self.layout, project))
         {
-            client::ask(&self.layout, project, &Request::Settle, &[]).await?;
+            client::ask(&self.client, project, &Request::Settle, &[]).await?;
             containers = self.containers(project)?;
         }
         let mut observed: Vec<_> =
@@ -181,7 +190,7 @@ impl Runtime {
         io: ProcessIo,
     ) -> Result<Process, EngineError> {
         let (streams, files) = Streams::of(io);
-        let (answer, mut channel) = client::ask(&self.layout, project, &request(streams), &files).await?;
+        let (answer, mut channel) = client::ask(&self.client, project, &request(streams), &files).await?;
         let subject = Subject::Container(id.short().to_owned());
         match answer {
             Answer::Process => {
@@ -198,7 +207,7 @@ fn missing(id: &ContainerId) -> EngineError {
 }
 
 fn observed_network(network: NetworkRecord) -> ObservedNetwork {
-    let subnets = network.subnets.into_iter().map(|subnet| subnet.cidr).collect();
+    let subnets = network.subnets.into_iter().map(|subnet| subnet.cidr.to_string()).collect();
     ObservedNetwork { id: network.id, config: network.config, subnets }
 }
 
@@ -340,7 +349,10 @@ impl Engine for Runtime {
         if matches!(standing.state, ContainerState::Running { .. } | ContainerState::Restarting { .. }) {
             if !force {
                 let subject = Subject::Container(container.config.name.to_string());
-                return Err(EngineError::State { subject, state: "running: stop it first, or remove it by force".into() });
+                return Err(EngineError::State {
+                    subject,
+                    state: "running: stop it first, or remove it by force".into(),
+                });
             }
             self.ask(id, Request::Stop { id: id.clone(), grace: Some(Duration::ZERO) }).await?;
         }
@@ -367,7 +379,7 @@ impl Engine for Runtime {
     }
 
     async fn events(&self, project: &ProjectName) -> Result<mpsc::Receiver<Event>, EngineError> {
-        let (_, mut channel) = client::ask(&self.layout, project, &Request::Events, &[]).await?;
+        let (_, mut channel) = client::ask(&self.client, project, &Request::Events, &[]).await?;
         let (sender, receiver) = mpsc::channel(64);
         tokio::spawn(async move {
             loop {
@@ -445,7 +457,10 @@ impl Engine for Runtime {
         let used: Vec<InUse> = self
             .in_use()?
             .into_iter()
-            .map(|(container, _)| InUse { image: container.image, holder: format!("container {}", container.config.name) })
+            .map(|(container, _)| InUse {
+                image: container.image,
+                holder: format!("container {}", container.config.name),
+            })
             .collect();
         let image = image.to_owned();
         self.blocking(move |layout| Store::open(layout)?.remove(&image, force, &used)).await

@@ -51,14 +51,13 @@ pub fn create(
     };
 
     let id = new_id().map_err(failed("create", config.name.as_str()))?;
-    let mut container = merge(config, image.config(), id).map_err(|reason| EngineError::Invalid {
-        subject: subject(),
-        reason,
-    })?;
+    let mut container =
+        merge(config, image.config(), id).map_err(|reason| EngineError::Invalid { subject: subject(), reason })?;
     container.image = image.id.clone();
     container.layers = image.layers.clone();
 
-    let mut undo = Undo { layout, project: &config.project, id: container.id.clone(), volumes: Vec::new(), armed: true };
+    let mut undo =
+        Undo { layout, project: &config.project, id: container.id.clone(), volumes: Vec::new(), armed: true };
     let _lock = folder(layout, &container).map_err(failed("create", config.name.as_str()))?;
     claim(layout, &config.name, &config.project, &container.id)?;
     for target in wanted_volumes(config, image.config()) {
@@ -69,9 +68,9 @@ pub fn create(
             container.volumes.insert(target, name.clone());
             continue;
         }
-        let old = inherited.as_ref().and_then(|old| {
-            old.volumes.get(&target).filter(|name| old.anonymous_volumes.contains(name)).cloned()
-        });
+        let old = inherited
+            .as_ref()
+            .and_then(|old| old.volumes.get(&target).filter(|name| old.anonymous_volumes.contains(name)).cloned());
         let name = match old {
             Some(name) => name,
             None => {
@@ -94,7 +93,8 @@ pub fn create(
 
 /// What can be known to fail before anything is made.
 fn check(layout: &Layout, config: &ContainerConfig) -> Result<(), EngineError> {
-    let invalid = |reason: String| EngineError::Invalid { subject: Subject::Container(config.name.to_string()), reason };
+    let invalid =
+        |reason: String| EngineError::Invalid { subject: Subject::Container(config.name.to_string()), reason };
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     cgroup::check(&config.resources, processors).map(drop).map_err(|error| match error {
         CgroupError::Invalid(reason) => invalid(reason),
@@ -122,12 +122,14 @@ fn check(layout: &Layout, config: &ContainerConfig) -> Result<(), EngineError> {
             return Err(invalid(format!("invalid mount target {:?}: it has to be an absolute path", mount.target)));
         }
         match &mount.source {
-            MountSource::Bind { source, create, .. } => bind_source(source, *create).map_err(|error| match error.kind() {
-                io::ErrorKind::NotFound => {
-                    invalid(format!("invalid mount config: bind source path does not exist: {}", source.display()))
-                }
-                _ => failed("create", &source.display().to_string())(error),
-            })?,
+            MountSource::Bind { source, create, .. } => {
+                bind_source(source, *create).map_err(|error| match error.kind() {
+                    io::ErrorKind::NotFound => {
+                        invalid(format!("invalid mount config: bind source path does not exist: {}", source.display()))
+                    }
+                    _ => failed("create", &source.display().to_string())(error),
+                })?
+            }
             MountSource::Volume { name, .. } => {
                 let found = Volumes::open(layout).find(name)?;
                 found.ok_or_else(|| EngineError::NotFound(Subject::Volume(name.to_string())))?;
@@ -147,9 +149,10 @@ fn bind_source(source: &Path, create: bool) -> io::Result<()> {
 
 /// Where the container has volumes: as configured, and where the image wants one and nothing else is mounted.
 fn wanted_volumes(config: &ContainerConfig, image: &ImageConfig) -> BTreeSet<String> {
-    let own = config.mounts.iter().filter(|mount| {
-        matches!(mount.source, MountSource::Volume { .. } | MountSource::Anonymous)
-    });
+    let own = config
+        .mounts
+        .iter()
+        .filter(|mount| matches!(mount.source, MountSource::Volume { .. } | MountSource::Anonymous));
     let mounted = |target: &str| config.mounts.iter().any(|mount| mount.target.trim_end_matches('/') == target);
     let of_image = image.volumes.keys().map(|target| target.trim_end_matches('/'));
     let of_image = of_image.filter(|target| !target.is_empty() && !mounted(target));
@@ -172,14 +175,13 @@ fn merge(config: &ContainerConfig, image: &ImageConfig, id: ContainerId) -> Resu
     }
 
     let mut environment: Vec<(String, String)> = Vec::new();
-    let mut set = |name: &str, value: Option<&str>| {
-        match (environment.iter().position(|(known, _)| known == name), value) {
+    let mut set =
+        |name: &str, value: Option<&str>| match (environment.iter().position(|(known, _)| known == name), value) {
             (Some(place), Some(value)) => environment[place].1 = value.to_owned(),
             (Some(place), None) => drop(environment.remove(place)),
             (None, Some(value)) => environment.push((name.to_owned(), value.to_owned())),
             (None, None) => {}
-        }
-    };
+        };
     for variable in &image.env {
         let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
         set(name, Some(value));

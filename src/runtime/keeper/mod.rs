@@ -12,6 +12,7 @@ pub mod protocol;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
@@ -27,6 +28,8 @@ use crate::runtime::layout::Layout;
 use crate::runtime::sys::{self, OrOs, OsError};
 use crate::values::names::ProjectName;
 
+/// The running binary, also when its file has been replaced by another version.
+pub const SELF: &str = "/proc/self/exe";
 /// First argument of the process that detaches the keeper from its terminal and its parent.
 pub const LAUNCHER: &str = "--launch-keeper";
 /// First argument of the keeper.
@@ -39,10 +42,16 @@ const SHORT_LIFE: Duration = Duration::from_secs(1);
 /// How long a keeper waits at most before it tries another supervisor.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Starts a keeper that belongs to no terminal, holding these files. It lives on when this process ends.
-pub fn launch(layout: &Layout, project: &ProjectName, files: &[(String, OwnedFd)]) -> Result<(), OsError> {
+/// Starts a keeper that belongs to no terminal, holding these files. It lives on when this process ends. `program` is
+/// this binary, or another copy of it.
+pub fn launch(
+    program: &Path,
+    layout: &Layout,
+    project: &ProjectName,
+    files: &[(String, OwnedFd)],
+) -> Result<(), OsError> {
     let (ours, theirs) = link()?;
-    let status = role(LAUNCHER, layout, project, theirs).status().or_os("exec", "keeper")?;
+    let status = role(program, LAUNCHER, layout, project, theirs).status().or_os("exec", "keeper")?;
     if !status.success() {
         return Err(OsError { call: "exec", subject: "keeper".into(), errno: Errno::ECHILD });
     }
@@ -63,8 +72,8 @@ fn link() -> Result<(OwnedFd, OwnedFd), OsError> {
 
 /// This binary in another role. It takes nothing along but the link, its standard input: no file, no terminal, no
 /// variable of whoever typed the command.
-fn role(role: &str, layout: &Layout, project: &ProjectName, link: OwnedFd) -> Command {
-    let mut command = Command::new("/proc/self/exe");
+fn role(program: &Path, role: &str, layout: &Layout, project: &ProjectName, link: OwnedFd) -> Command {
+    let mut command = Command::new(program);
     command
         .arg0("xcompose")
         .args([role, project.as_str()])
@@ -83,7 +92,7 @@ pub fn launcher_main(layout: &Layout, project: &ProjectName) -> ExitCode {
     let started = nix::unistd::setsid()
         .map_err(io::Error::from)
         .and_then(|_| io::stdin().as_fd().try_clone_to_owned())
-        .and_then(|link| role(KEEPER, layout, project, link).spawn());
+        .and_then(|link| role(Path::new(SELF), KEEPER, layout, project, link).spawn());
     if started.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
@@ -226,7 +235,7 @@ impl Keeper {
         let (ours, theirs) = link()?;
         // Only this end: a supervisor that is slow to read, or a copy of its end in a child of it, must not hold us up.
         fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).or_os("fcntl", "link")?;
-        let child = role(SUPERVISOR, layout, project, theirs).spawn().or_os("exec", "supervisor")?;
+        let child = role(Path::new(SELF), SUPERVISOR, layout, project, theirs).spawn().or_os("exec", "supervisor")?;
         Ok(Supervisor { pid: child.id().cast_signed(), since: Instant::now(), link: ours, handed: 0, ready: false })
     }
 

@@ -233,10 +233,11 @@ impl Supervisor {
         let done = match (&mut active.standing.state, &active.run) {
             (ContainerState::Running { paused, .. }, Some(run)) if *paused != wanted => {
                 let verb = if wanted { "pause" } else { "unpause" };
-                run.cgroup
-                    .freeze(wanted)
-                    .map(|()| *paused = wanted)
-                    .map_err(|error| EngineError::Failed { verb, subject, source: Box::new(error) })
+                run.cgroup.freeze(wanted).map(|()| *paused = wanted).map_err(|error| EngineError::Failed {
+                    verb,
+                    subject,
+                    source: Box::new(error),
+                })
             }
             (ContainerState::Running { .. }, Some(_)) => {
                 let state = if wanted { "already paused" } else { "not paused" };
@@ -378,9 +379,8 @@ impl Supervisor {
         let io = match &active.attached {
             Some((ProcessIo::Files { stdin, stdout, stderr }, _)) => {
                 let copy = |file: &Option<OwnedFd>| file.as_ref().map(OwnedFd::try_clone).transpose();
-                copy(stdin).and_then(|stdin| {
-                    Ok(ProcessIo::Files { stdin, stdout: copy(stdout)?, stderr: copy(stderr)? })
-                })
+                copy(stdin)
+                    .and_then(|stdin| Ok(ProcessIo::Files { stdin, stdout: copy(stdout)?, stderr: copy(stderr)? }))
             }
             Some((ProcessIo::Terminal { rows, columns }, _)) => {
                 Ok(ProcessIo::Terminal { rows: *rows, columns: *columns })
@@ -749,9 +749,9 @@ pub(super) fn asker(
             links.entry(alias.clone()).or_insert_with(Vec::new).extend(targets);
         }
     }
-    let outside = attachments.iter().any(|attachment| {
-        networks.find(&attachment.network).is_ok_and(|network| !network.config.internal)
-    });
+    let outside = attachments
+        .iter()
+        .any(|attachment| networks.find(&attachment.network).is_ok_and(|network| !network.config.internal));
     let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     Asker {
         networks: endpoints.iter().map(|endpoint| endpoint.network_id.clone()).collect(),

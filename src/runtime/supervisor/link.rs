@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -123,7 +124,7 @@ impl Link {
     /// Starts another keeper in place of a dead one, with everything it held.
     pub fn succeed(self, layout: &Layout, project: &ProjectName) -> Result<(), OsError> {
         let held: Vec<_> = self.held.into_iter().collect();
-        keeper::launch(layout, project, &held)
+        keeper::launch(Path::new(keeper::SELF), layout, project, &held)
     }
 
     /// A dead keeper can't be told anything; that it is dead comes as a word of its own.

@@ -84,7 +84,8 @@ impl Supervisor {
         let held = |link: &Link, name: &str| link.held(&format!("{}/{name}", id.0));
         if let Some(terminal) = held(&self.link, "terminal") {
             let relay = held(&self.link, "relay/out").zip(held(&self.link, "relay/into"));
-            return relay.map_or(Ok([None, None]), |(out, into)| Ok([Some(Source::terminal(terminal, out, into)?), None]));
+            return relay
+                .map_or(Ok([None, None]), |(out, into)| Ok([Some(Source::terminal(terminal, out, into)?), None]));
         }
         let mut sources = [None, None];
         let paths = self.layout.pipes(&self.project, id);
@@ -108,7 +109,10 @@ impl Supervisor {
             let _ = self.resolver.serve(&id.0, asker, Sockets { udp, tcp });
         }
         let prefix = format!("{}/port/", id.0);
-        let holders: Vec<Holder> = self.link.keys(&prefix).into_iter()
+        let holders: Vec<Holder> = self
+            .link
+            .keys(&prefix)
+            .into_iter()
             .filter_map(|key| {
                 let (number, target) = key.strip_prefix(&prefix)?.split_once('/')?;
                 let port = active.standing.published.get(number.parse::<usize>().ok()?)?.clone();

@@ -23,6 +23,7 @@ use crate::runtime::start::request::{
     self, Durability, EtcFiles, ExecRequest, Namespace, Network, Propagation, Request, Rootfs, Shm,
 };
 use crate::runtime::start::{self, StartError};
+use crate::runtime::sys;
 use crate::runtime::sys::mount::own_binary;
 use crate::runtime::volume::Volumes;
 
@@ -164,17 +165,21 @@ fn launch(
                     .and_then(|program| program.run(Parentage::Sibling))
                     .map_err(|error| start_error(subject(container), error))
             });
-        if let Some(connection) = &connection {
-            let left = connector.leave().map_err(|error| network_error(container, error));
-            if let Err(error) = started.as_ref().map(drop).and(left.as_ref().map(drop)) {
-                let _ = error;
-                networks
-                    .disconnect(&container.id, &connection.endpoints)
-                    .map_err(|error| network_error(container, error))?;
+        let Some(connection) = connection else { return Ok((started?, None)) };
+        match (started, connector.leave()) {
+            (Ok(started), Ok(())) => Ok((started, Some(connection))),
+            (started, left) => {
+                if let Ok(started) = &started {
+                    // It runs, but this thread is in its network for ever: the next start must not be in there, too.
+                    let _ = sys::pidfd_signal(&started.pidfd, 9);
+                }
+                // The first failure is the one to tell; addresses that stay taken are freed by the next start.
+                let _ = networks.disconnect(&container.id, &connection.endpoints);
+                left.map_err(|error| network_error(container, error))
+                    .and(started)
+                    .map(|started| (started, Some(connection)))
             }
-            left?;
         }
-        Ok((started?, connection))
     })();
     match made {
         Ok((started, connection)) => Ok(Launched { started, connection, cgroup }),
@@ -440,7 +445,7 @@ fn cgroup_error(container: &Container, error: CgroupError) -> EngineError {
             subject: subject(container),
             feature: format!("the cgroup controller {controller}"),
         },
-        CgroupError::Os(error) => failed(container, error),
+        error @ (CgroupError::Stuck(_) | CgroupError::Os(_)) => failed(container, error),
     }
 }
 
