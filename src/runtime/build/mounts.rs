@@ -2,13 +2,19 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::OFlag;
+use nix::sys::stat::SFlag;
+use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::runtime::build::copy::relative;
 use crate::runtime::build::state::State;
 use crate::runtime::build::steps::{Builder, Fault};
 use crate::runtime::image::digest::Digest;
-use crate::runtime::image::tree::{open_directory, open_directory_in};
+use crate::runtime::image::tree::{kind, open_directory, open_directory_in, open_in, status};
 use crate::runtime::start::request::{Mount, MountSource, Propagation};
 
 /// The mounts of a command.
@@ -17,8 +23,6 @@ pub(super) struct Prepared {
     pub(super) mounts: Vec<Mount>,
     /// Layers that the command's result depends on.
     pub(super) depends_on: Vec<Vec<String>>,
-    /// Where something is mounted.
-    pub(super) places: Vec<PathBuf>,
 }
 
 /// Reads and prepares the mounts of one command.
@@ -98,7 +102,6 @@ pub(super) fn prepare(
         if mount.read_only && get(&["from"]).is_none() && matches!(get(&["type"]), None | Some("bind")) {
             prepared.depends_on.push(vec![builder.context_digest(source)?.to_string()]);
         }
-        prepared.places.push(relative(Path::new(&mount.target)));
         prepared.mounts.push(mount);
     }
     Ok(prepared)
@@ -108,14 +111,33 @@ fn bind(source: PathBuf, subpath: Option<String>) -> MountSource {
     MountSource::Bind { source, subpath, propagation: Propagation::Private, recursive: false }
 }
 
-/// Takes the empty places that were made for mounts out of the layer again.
+/// The places of mounts that the stage's file system does not have, and folders above them, the deepest last.
+pub(super) fn missing(root: &OwnedFd, mounts: &[Mount]) -> Vec<PathBuf> {
+    let mut missing = Vec::new();
+    for mount in mounts {
+        let path = relative(Path::new(&mount.target));
+        let above = path.ancestors().filter(|path| !path.as_os_str().is_empty());
+        missing.extend(above.filter(|path| open_in(root, path, OFlag::O_PATH).is_err()).map(Path::to_owned));
+    }
+    missing.sort();
+    missing
+}
+
+/// Takes the places that were made for mounts out of the layer again, unless the command put something there.
 pub(super) fn clear(places: &[PathBuf], upper: &Path) -> io::Result<()> {
     let root = open_directory(upper)?;
-    for place in places {
+    for place in places.iter().rev() {
         let (Some(parent), Some(name)) = (place.parent(), place.file_name()) else { continue };
         let Ok(folder) = open_directory_in(&root, parent) else { continue };
-        // Only what is still empty was nothing but a place; one below may have been made for a place deeper down.
-        let _ = nix::unistd::unlinkat(folder, name, nix::unistd::UnlinkatFlags::RemoveDir);
+        let flag = match status(&folder, name)? {
+            Some(found) if kind(&found) == SFlag::S_IFDIR => UnlinkatFlags::RemoveDir,
+            Some(found) if kind(&found) == SFlag::S_IFREG && found.st_size == 0 => UnlinkatFlags::NoRemoveDir,
+            _ => continue,
+        };
+        match unlinkat(&folder, name, flag) {
+            Ok(()) | Err(Errno::ENOTEMPTY) => {}
+            Err(errno) => return Err(errno.into()),
+        }
     }
     Ok(())
 }

@@ -477,6 +477,10 @@ impl Builder<'_> {
             };
             let mut env = env;
             env.extend(proxies(&builder.config.args));
+            let places = match prepared.mounts.as_slice() {
+                [] => Vec::new(),
+                some => mounts::missing(&writable(layers, change)?, some),
+            };
             let command = run::Command {
                 layers,
                 change,
@@ -494,7 +498,7 @@ impl Builder<'_> {
             let result = runner.run(&command, &mut output);
             builder.runner = Some(runner);
             let status = match result {
-                Ok(Ended::Exited(0)) => return Ok(mounts::clear(&prepared.places, &change.upper)?),
+                Ok(Ended::Exited(0)) => return Ok(mounts::clear(&places, &change.upper)?),
                 Ok(Ended::Exited(status)) => status,
                 Ok(Ended::Cancelled) => return Err(cancelled().into()),
                 Err(RunError::Start(StartError::Command { code, reason })) => {

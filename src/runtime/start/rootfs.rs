@@ -3,14 +3,17 @@
 use std::ffi::{CStr, CString};
 use std::fs;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+
+use nix::fcntl::OFlag;
+use nix::sys::stat::Mode;
 
 use crate::runtime::start::StartError;
 use crate::runtime::start::program::text;
 use crate::runtime::start::request::{Durability, Rootfs};
 use crate::runtime::sys::OrOs;
-use crate::runtime::sys::mount::new_file_system;
+use crate::runtime::sys::mount::{READ_ONLY, Reach, copy_tree, new_file_system, set_attributes};
 
 /// Mounts the overlay.
 pub fn overlay(rootfs: &Rootfs) -> Result<OwnedFd, StartError> {
@@ -38,14 +41,19 @@ pub fn overlay(rootfs: &Rootfs) -> Result<OwnedFd, StartError> {
 
 /// Mounts layers read-only.
 pub fn layers(lower: &[std::path::PathBuf]) -> Result<OwnedFd, StartError> {
-    let mut lower: Vec<CString> = lower.iter().map(text).collect::<Result<_, _>>()?;
+    let lower: Vec<CString> = lower.iter().map(text).collect::<Result<_, _>>()?;
     if let [single] = lower.as_slice() {
-        // An overlay without a writable layer needs two.
-        lower.push(single.clone());
+        // An overlay without a writable layer needs two, and not the same one twice (ELOOP).
+        let shown = || single.to_string_lossy();
+        let flags = OFlag::O_PATH | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        let folder = nix::fcntl::open(single.as_c_str(), flags, Mode::empty()).or_os("open", shown())?;
+        let tree = copy_tree(folder.as_fd(), c"", Reach::Top).or_os("open_tree", shown())?;
+        set_attributes(tree.as_fd(), Reach::Top, READ_ONLY, 0).or_os("mount_setattr", shown())?;
+        return Ok(tree);
     }
     let mut options: Vec<(&CStr, Option<&CStr>)> = lower.iter().map(|layer| (c"lowerdir+", Some(&**layer))).collect();
     options.extend(FIXED);
-    Ok(new_file_system(c"overlay", &options, crate::runtime::sys::mount::READ_ONLY)?)
+    Ok(new_file_system(c"overlay", &options, READ_ONLY)?)
 }
 
 /// Whatever this machine's defaults are: links between layers are not followed, so a layer says nothing about others.

@@ -309,7 +309,7 @@ fn what_cannot_be_copied_is_named_with_its_place() {
         ("COPY --chmod=rwx file /", "--chmod takes an octal number"),
         ("COPY dir /etc/passwd", "is a file, not a directory"),
         ("ADD https://example.org/x /", "ADD from the network is not supported yet"),
-        ("COPY ${x:?is needed} /", "x: is needed"),
+        ("COPY ${x:?needed} /", "x: needed"),
         ("EXPOSE 99999", "invalid port"),
         ("RUN --mount=type=secret,id=x cat", "type secret is not supported yet"),
     ] {
