@@ -1,13 +1,15 @@
 //! Shows what containers write while they run, and tells when they end: the common part of `logs -f` and `up`.
 //!
-//! A followed log ends with the run of its container, after the last line; the news of the exit is printed then. When the
-//! container is started again, its log is asked for again, from where the last run ended.
+//! When the news of an exit comes, all that the container wrote is in its log. So reading along is broken off then, the
+//! rest of the log is read at once, and the exit is told after the last line, however the two raced. When the container is
+//! started again, its log is read on from there.
 
 use std::collections::HashMap;
+use std::io::Write;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 use crate::cli::failure::Failure;
 use crate::cli::members;
@@ -18,7 +20,8 @@ use crate::engine::{
 use crate::planner::labels;
 use crate::values::names::ProjectName;
 
-type Printer = LogPrinter<std::io::Stdout, std::io::Stderr>;
+/// Prints to wherever.
+pub type Printer = LogPrinter<Box<dyn Write>, Box<dyn Write>>;
 
 /// Follows the containers of a project.
 pub struct Follower {
@@ -41,22 +44,10 @@ struct Followed {
     shown: bool,
     /// It has a process, or will have one again without being asked.
     alive: bool,
-    /// Its log is being read.
-    reading: bool,
+    /// Reads its log along.
+    reader: Option<AbortHandle>,
     /// The time of the last piece of its log.
     seen: Option<i64>,
-    /// It ended, which will be told when its log is read to the end.
-    ended: Option<Ended>,
-    /// It runs again, from when on its log is wanted.
-    again: Option<i64>,
-}
-
-/// How a container ended.
-#[derive(Debug, Clone, Copy)]
-struct Ended {
-    status: i32,
-    restarting: bool,
-    time: i64,
 }
 
 /// Something happened; for [`Follower::take`].
@@ -64,7 +55,7 @@ struct Ended {
 pub enum News {
     /// A piece of output.
     Chunk(LogChunk),
-    /// A log has been read to the end of a run.
+    /// A log is not read along any more.
     End(ContainerId),
     /// An event.
     Event(Box<Event>),
@@ -147,9 +138,9 @@ impl Follower {
         }
         self.register(id, container.config.name.as_str());
         if members::running(container) {
-            self.read(id, &interest.query).await
+            self.read(id, interest).await
         } else {
-            self.print(id, &LogQuery { follow: false, ..interest.query.clone() }).await
+            self.read_rest(id, None, interest).await
         }
     }
 
@@ -160,28 +151,26 @@ impl Follower {
             counts,
             shown,
             alive,
-            reading: false,
+            reader: None,
             seen: None,
-            ended: None,
-            again: None,
         });
     }
 
-    async fn read(&mut self, id: &ContainerId, query: &LogQuery) -> Result<(), Failure> {
+    /// Reads a log along, from where it has been shown.
+    async fn read(&mut self, id: &ContainerId, interest: &Interest<'_>) -> Result<(), Failure> {
         let Some(followed) = self.followed.get_mut(id) else { return Ok(()) };
-        if followed.reading {
-            followed.again = query.since;
+        if followed.reader.is_some() {
             return Ok(());
         }
-        let mut log = match self.engine.logs(id, &LogQuery { follow: true, ..query.clone() }).await {
+        let query = LogQuery { follow: true, ..followed.unseen(&interest.query) };
+        let mut log = match self.engine.logs(id, &query).await {
             Ok(log) => log,
             // Removed since the event told of it.
             Err(EngineError::NotFound(_)) => return Ok(()),
             Err(error) => return Err(error.into()),
         };
-        followed.reading = true;
         let (news, id) = (self.news.0.clone(), id.clone());
-        self.readers.spawn(async move {
+        let reader = self.readers.spawn(async move {
             while let Some(chunk) = log.recv().await {
                 if news.send(News::Chunk(chunk)).await.is_err() {
                     return;
@@ -190,13 +179,59 @@ impl Follower {
             // Nobody listens any more if this fails.
             let _ = news.send(News::End(id)).await;
         });
+        followed.reader = Some(reader);
         Ok(())
     }
 
-    /// Whether some container that counts lives, or its last words are still to be printed.
+    /// Prints what is in the log of a container that has ended, and was not shown yet; `until` is the end of its run.
+    async fn read_rest(
+        &mut self,
+        id: &ContainerId,
+        until: Option<i64>,
+        interest: &Interest<'_>,
+    ) -> Result<(), Failure> {
+        let Some(followed) = self.followed.get_mut(id) else { return Ok(()) };
+        if let Some(reader) = followed.reader.take() {
+            reader.abort();
+        }
+        // What had been read already; only readers send to this queue.
+        while let Ok(news) = self.news.1.try_recv() {
+            match news {
+                News::Chunk(chunk) => self.print_chunk(&chunk)?,
+                News::End(id) => self.reader_ended(&id),
+                News::Event(_) | News::Silence => {}
+            }
+        }
+        let Some(followed) = self.followed.get_mut(id).filter(|followed| followed.shown) else { return Ok(()) };
+        let query = LogQuery { follow: false, until, ..followed.unseen(&interest.query) };
+        let mut log = match self.engine.logs(id, &query).await {
+            Ok(log) => log,
+            Err(EngineError::NotFound(_)) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        };
+        while let Some(chunk) = log.recv().await {
+            self.print_chunk(&chunk)?;
+        }
+        self.printer.end(id);
+        Ok(())
+    }
+
+    fn print_chunk(&mut self, chunk: &LogChunk) -> Result<(), Failure> {
+        if let Some(followed) = self.followed.get_mut(&chunk.container) {
+            followed.seen = followed.seen.max(Some(chunk.time));
+        }
+        Ok(self.printer.chunk(chunk)?)
+    }
+
+    fn reader_ended(&mut self, id: &ContainerId) {
+        if let Some(followed) = self.followed.get_mut(id) {
+            followed.reader = None;
+        }
+    }
+
+    /// Whether some container that counts lives.
     pub fn busy(&self) -> bool {
-        let lasts = |followed: &&Followed| followed.alive || followed.reading || followed.ended.is_some();
-        self.followed.values().filter(|followed| followed.counts).any(|followed| lasts(&followed))
+        self.followed.values().any(|followed| followed.counts && followed.alive)
     }
 
     /// Follows until no container is left.
@@ -236,23 +271,12 @@ impl Follower {
     /// Prints what the news tells, and follows what it makes known.
     pub async fn take(&mut self, news: News, interest: &Interest<'_>) -> Result<Seen, Failure> {
         match news {
-            News::Chunk(chunk) => {
-                if let Some(followed) = self.followed.get_mut(&chunk.container) {
-                    followed.seen = Some(chunk.time);
-                }
-                self.printer.chunk(&chunk)?;
-                Ok(Seen::Other)
-            }
-            News::End(id) => {
-                self.printer.end(&id);
-                if let Some(followed) = self.followed.get_mut(&id) {
-                    followed.reading = false;
-                }
-                self.settle(&id, interest).await
-            }
-            News::Event(event) => self.event(&event, interest).await,
-            News::Silence => self.recover(interest).await,
+            News::Chunk(chunk) => self.print_chunk(&chunk)?,
+            News::End(id) => self.reader_ended(&id),
+            News::Event(event) => return self.event(&event, interest).await,
+            News::Silence => return self.recover(interest).await,
         }
+        Ok(Seen::Other)
     }
 
     async fn event(&mut self, event: &Event, interest: &Interest<'_>) -> Result<Seen, Failure> {
@@ -267,23 +291,14 @@ impl Follower {
                 }
             }
             EventAction::Start => {
-                let known = self.followed.get(id);
-                // What belongs to the run before has been shown.
-                let last_end = known.and_then(|followed| followed.seen).map(|time| time.saturating_add(1));
                 self.watch(id, labels, interest, true);
                 if (interest.shown)(labels) {
                     self.register(id, event.name.as_str());
-                    let tail = if last_end.is_some() { None } else { interest.query.tail };
-                    let query = LogQuery { since: last_end.or(interest.query.since), tail, ..interest.query.clone() };
-                    self.read(id, &query).await?;
+                    self.read(id, interest).await?;
                 }
             }
             EventAction::Die { status, restarting } => {
-                if let Some(followed) = self.followed.get_mut(id) {
-                    followed.alive &= *restarting;
-                    followed.ended = Some(Ended { status: *status, restarting: *restarting, time: event.time });
-                    return self.settle(id, interest).await;
-                }
+                return self.ended(id, *status, restarting.then_some(event.time), interest).await;
             }
             // A stop in the pause between two restarts comes without a death.
             EventAction::Stop | EventAction::Destroy => {
@@ -296,25 +311,27 @@ impl Follower {
         Ok(Seen::Other)
     }
 
-    /// Tells of a container's end once its log has been read to the end.
-    async fn settle(&mut self, id: &ContainerId, interest: &Interest<'_>) -> Result<Seen, Failure> {
-        let Some(followed) = self.followed.get_mut(id) else { return Ok(Seen::Other) };
-        if followed.reading {
+    /// Prints a container's last words and tells of its end; `restarting` is the time of an end that is none for good.
+    async fn ended(
+        &mut self,
+        id: &ContainerId,
+        status: i32,
+        restarting: Option<i64>,
+        interest: &Interest<'_>,
+    ) -> Result<Seen, Failure> {
+        if !self.followed.contains_key(id) {
             return Ok(Seen::Other);
         }
-        let mut seen = Seen::Other;
-        if let Some(ended) = followed.ended.take() {
-            followed.seen = followed.seen.max(Some(ended.time));
-            let again = if ended.restarting { " (restarting)" } else { "" };
-            self.printer.status(id, &format!("exited with code {}{again}", ended.status));
-            if !ended.restarting {
-                seen = Seen::Exit { service: followed.service.clone(), status: ended.status };
+        self.read_rest(id, restarting, interest).await?;
+        let again = if restarting.is_some() { " (restarting)" } else { "" };
+        self.printer.status(id, &format!("exited with code {status}{again}"));
+        match self.followed.get_mut(id) {
+            Some(followed) if restarting.is_none() => {
+                followed.alive = false;
+                Ok(Seen::Exit { service: followed.service.clone(), status })
             }
+            _ => Ok(Seen::Other),
         }
-        if let Some(since) = followed.again.take() {
-            self.read(id, &LogQuery { since: Some(since), tail: None, ..interest.query.clone() }).await?;
-        }
-        Ok(seen)
     }
 
     /// After the end of a subscription: takes the ends that were missed from the state of things, and subscribes again if
@@ -329,30 +346,33 @@ impl Follower {
             self.subscribe().await?;
             observed = self.engine.observe(&self.project, &[]).await?;
         }
-        let mut first = Seen::Other;
+        let mut seen = Seen::Other;
         let ids: Vec<ContainerId> = self.followed.keys().cloned().collect();
         for id in ids {
+            let Some(followed) = self.followed.get_mut(&id) else { continue };
             let state =
                 observed.containers.iter().find(|container| container.id == id).map(|container| &container.state);
-            let Some(followed) = self.followed.get_mut(&id) else { continue };
             match state {
-                Some(ContainerState::Exited { status, finished, .. }) if followed.alive && followed.ended.is_none() => {
-                    followed.ended = Some(Ended { status: *status, restarting: false, time: *finished });
-                    followed.alive = false;
+                Some(ContainerState::Exited { status, .. }) if followed.alive => {
+                    let ended = self.ended(&id, *status, None, interest).await?;
+                    // Of several ends at once one is as good as another.
+                    seen = if seen == Seen::Other { ended } else { seen };
                 }
-                Some(ContainerState::Running { .. }) if followed.shown && !followed.reading => {
-                    let since = followed.seen.map(|time| time.saturating_add(1)).or(interest.query.since);
-                    self.read(&id, &LogQuery { since, tail: None, ..interest.query.clone() }).await?;
-                    continue;
-                }
-                Some(ContainerState::Running { .. } | ContainerState::Restarting { .. }) => continue,
+                Some(ContainerState::Running { .. }) if followed.shown => self.read(&id, interest).await?,
+                Some(ContainerState::Running { .. } | ContainerState::Restarting { .. }) => {}
                 _ => followed.alive = false,
             }
-            let seen = self.settle(&id, interest).await?;
-            if first == Seen::Other {
-                first = seen;
-            }
         }
-        Ok(first)
+        Ok(seen)
+    }
+}
+
+impl Followed {
+    /// The part of its log that was not shown yet, out of what is wanted.
+    fn unseen(&self, query: &LogQuery) -> LogQuery {
+        match self.seen {
+            Some(seen) => LogQuery { since: Some(seen.saturating_add(1)), tail: None, ..query.clone() },
+            None => query.clone(),
+        }
     }
 }

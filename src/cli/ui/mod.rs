@@ -141,8 +141,8 @@ impl Ui {
     }
 
     /// A printer of container output; `prefix` names the container before each line.
-    pub fn log_printer(&self, form: Form) -> LogPrinter<std::io::Stdout, std::io::Stderr> {
-        LogPrinter::new(form, std::io::stdout(), std::io::stderr())
+    pub fn log_printer(&self, form: Form) -> LogPrinter<Box<dyn Write>, Box<dyn Write>> {
+        LogPrinter::new(form, Box::new(std::io::stdout()), Box::new(std::io::stderr()))
     }
 
     /// An operation begins whose news will come.

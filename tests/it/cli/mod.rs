@@ -1,4 +1,5 @@
 //! The command line as a user meets it: arguments, help, mistakes, exit codes.
 
 mod arguments;
+mod follow;
 mod help;
