@@ -54,7 +54,7 @@ impl Engine for Logs {
     async fn lock(
         &self,
         _: &ProjectName,
-        _: &(dyn Fn(&str) + Send + Sync),
+        _: &(dyn for<'a> Fn(&'a str) + Send + Sync),
     ) -> Result<Box<dyn Send + Sync>, EngineError> {
         unreachable!()
     }
