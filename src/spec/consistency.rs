@@ -280,12 +280,10 @@ impl<'a> Checker<'a> {
         for (kind, n, (target, item)) in all {
             let place = format!("services.{}.{kind}[{n}]", self.name);
             match taken.get(&target) {
-                // Docker Compose looks only at what `volumes` adds.
-                Some((first, at)) if kind == "volumes" => {
+                Some((first, at)) => {
                     let message = format!("{place}: target {target} already mounted as {first}");
                     faults.push(Diagnostic::error(&item.at, message).note(Some(at), "the first is here"));
                 }
-                Some(_) => {}
                 None => {
                     taken.insert(target, (place, item.at.clone()));
                 }

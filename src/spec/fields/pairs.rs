@@ -19,7 +19,8 @@ pub(in crate::spec) fn to_map(node: &mut Node, bare: Bare) {
     };
     let mut map = Mapping::default();
     match std::mem::replace(&mut node.value, Value::Null) {
-        Value::Mapping(entries) => {
+        Value::Mapping(mut entries) => {
+            gather_extensions(&mut entries);
             for (key, Entry { key_at, node: value }) in entries {
                 let value = match value.value {
                     Value::Null => without(&value.at),
@@ -43,4 +44,26 @@ pub(in crate::spec) fn to_map(node: &mut Node, bare: Bare) {
         _ => {}
     }
     node.value = Value::Mapping(map);
+}
+
+/// Docker Compose takes `x-…` for an extension wherever a map has it, even where the keys are the user's own, and then
+/// writes all of them as one value. That loses variables of that name, in the map form only; what is meant is what it does.
+pub(in crate::spec) fn gather_extensions(entries: &mut Mapping) {
+    if !entries.keys().any(|key| key.starts_with("x-")) {
+        return;
+    }
+    let mut taken = Vec::new();
+    entries.retain(|key, entry| {
+        let extension = key.starts_with("x-");
+        if extension {
+            let text = if entry.node.is_null() { Some("<nil>".to_owned()) } else { entry.node.scalar_text() };
+            taken.push((format!("{key}:{}", text.unwrap_or_default()), entry.key_at.clone()));
+        }
+        !extension
+    });
+    taken.sort_by(|a, b| a.0.cmp(&b.0));
+    let Some(at) = taken.first().map(|(_, at)| at.clone()) else { return };
+    let texts: Vec<String> = taken.into_iter().map(|(text, _)| text).collect();
+    let map = format!("map[{}]", texts.join(" "));
+    entries.insert("#extensions", at.clone(), Node::string(&at, map));
 }
