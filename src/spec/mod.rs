@@ -12,6 +12,7 @@
 
 mod check;
 mod consistency;
+mod decode;
 mod defaults;
 pub mod diagnostic;
 mod dotenv;

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::decode;
 use super::diagnostic::{Diagnostic, SpecError};
 use super::print::{self, Format};
 use super::project::Project;
@@ -32,7 +33,7 @@ pub struct Model {
 impl Model {
     /// The project that this model describes; fails on what no engine would take, all faults at once.
     pub fn project(&self) -> Result<Project, SpecError> {
-        Err(Diagnostic::error_nowhere("projects are not read yet").into())
+        decode::project(self)
     }
 
     /// As `config` prints it.

@@ -26,6 +26,41 @@ impl Platform {
     }
 }
 
+/// The text names no platform.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid platform {0:?}: write os/architecture[/variant]")]
+pub struct InvalidPlatform(String);
+
+impl std::str::FromStr for Platform {
+    type Err = InvalidPlatform;
+
+    /// One word alone is an operating system or an architecture.
+    fn from_str(text: &str) -> Result<Self, InvalidPlatform> {
+        let host = Platform::host();
+        let platform = |os: &str, architecture: &str, variant: &str| Platform {
+            os: os.to_lowercase(),
+            architecture: match architecture.to_lowercase().as_str() {
+                "x86_64" | "x86-64" => "amd64".to_owned(),
+                "aarch64" => "arm64".to_owned(),
+                other => other.to_owned(),
+            },
+            variant: variant.to_lowercase(),
+        };
+        let word = |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.-".contains(&c));
+        let parts: Vec<&str> = text.split('/').collect();
+        if !parts.iter().all(|part| word(&part)) {
+            return Err(InvalidPlatform(text.to_owned()));
+        }
+        match parts[..] {
+            [one @ ("linux" | "windows" | "darwin" | "freebsd")] => Ok(platform(one, &host.architecture, &host.variant)),
+            [one] => Ok(platform(&host.os, one, "")),
+            [os, architecture] => Ok(platform(os, architecture, "")),
+            [os, architecture, variant] => Ok(platform(os, architecture, variant)),
+            _ => Err(InvalidPlatform(text.to_owned())),
+        }
+    }
+}
+
 impl std::fmt::Display for Platform {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "{}/{}", self.os, self.architecture)?;

@@ -1,0 +1,139 @@
+//! The model to a [`Project`]: each text that means something becomes a value that can mean nothing else.
+//!
+//! What Docker Compose leaves for the engine to refuse (`restart: sometimes`, a port past 65535) is refused here, at its
+//! place, all faults at once. Decoding never stops: a value at fault counts as absent until the end.
+
+mod build;
+mod mounts;
+mod network;
+mod reader;
+mod resources;
+mod service;
+
+use reader::{Faults, Reader};
+
+use super::diagnostic::SpecError;
+use super::model::Model;
+use super::project::{
+    ConfigKey, FileObject, FileOrigin, Model as AiModel, ModelKey, Network, NetworkKey, Pool, Project, SecretKey, Volume,
+    VolumeKey,
+};
+use super::tree::{Entry, Mapping, Node};
+use crate::values::names::{NetworkName, ServiceName, VolumeName};
+
+/// Decodes the whole.
+pub(in crate::spec) fn project(model: &Model) -> Result<Project, SpecError> {
+    let faults = Faults::default();
+    // A service that is not active may be at fault.
+    let unheeded = Faults::default();
+    let services = model.tree.get("services").and_then(Node::as_mapping);
+    let project = Project {
+        name: model.name.clone(),
+        working_dir: model.working_dir.clone(),
+        files: model.files.clone(),
+        environment: model.environment.clone(),
+        services: services.into_iter().flat_map(|map| decode_services(map, model, &faults)).collect(),
+        disabled: decode_services(&model.disabled, model, &unheeded).collect(),
+        networks: section(model, "networks", &faults)
+            .filter_map(|(key, reader)| Some((NetworkKey(key.to_owned()), network(&reader)?)))
+            .collect(),
+        volumes: section(model, "volumes", &faults)
+            .filter_map(|(key, reader)| Some((VolumeKey(key.to_owned()), volume(&reader)?)))
+            .collect(),
+        configs: section(model, "configs", &faults)
+            .map(|(key, reader)| (ConfigKey(key.to_owned()), file_object(&reader, model)))
+            .collect(),
+        secrets: section(model, "secrets", &faults)
+            .map(|(key, reader)| (SecretKey(key.to_owned()), file_object(&reader, model)))
+            .collect(),
+        models: section(model, "models", &faults)
+            .map(|(key, reader)| (ModelKey(key.to_owned()), ai_model(key, &reader)))
+            .collect(),
+    };
+    faults.into_result(project)
+}
+
+fn decode_services<'a>(
+    services: &'a Mapping,
+    model: &'a Model,
+    faults: &'a Faults,
+) -> impl Iterator<Item = (ServiceName, super::project::Service)> {
+    services.iter().filter_map(move |(name, entry)| {
+        let name = ServiceName::try_from(name).ok()?;
+        let reader = Reader::new(format!("services.{name}"), entry, faults)?;
+        Some((name.clone(), service::decode(name, &reader, model)?))
+    })
+}
+
+fn section<'a>(model: &'a Model, kind: &'a str, faults: &'a Faults) -> impl Iterator<Item = (&'a str, Reader<'a>)> {
+    let map = model.tree.get(kind).and_then(Node::as_mapping);
+    let entries = map.into_iter().flat_map(Mapping::iter);
+    entries.filter_map(move |(key, entry): (&str, &Entry)| Some((key, Reader::new(format!("{kind}.{key}"), entry, faults)?)))
+}
+
+fn network(reader: &Reader<'_>) -> Option<Network> {
+    let pools = reader.object("ipam").map(|ipam| ipam.objects("config").iter().map(pool).collect());
+    Some(Network {
+        name: reader.parse::<NetworkName>("name")?,
+        external: reader.flag("external"),
+        driver: reader.text("driver"),
+        driver_opts: reader.map("driver_opts"),
+        pools: pools.unwrap_or_default(),
+        internal: reader.flag("internal"),
+        attachable: reader.flag("attachable"),
+        enable_ipv4: reader.maybe_flag("enable_ipv4"),
+        enable_ipv6: reader.maybe_flag("enable_ipv6"),
+        labels: reader.map("labels"),
+        location: reader.at(),
+    })
+}
+
+fn pool(reader: &Reader<'_>) -> Pool {
+    let mut aux_addresses = std::collections::BTreeMap::new();
+    if let Some(map) = reader.object("aux_addresses") {
+        for key in map.keys() {
+            aux_addresses.extend(map.parse(key).map(|address| (key.to_owned(), address)));
+        }
+    }
+    Pool {
+        subnet: reader.text("subnet"),
+        ip_range: reader.text("ip_range"),
+        gateway: reader.parse("gateway"),
+        aux_addresses,
+    }
+}
+
+fn volume(reader: &Reader<'_>) -> Option<Volume> {
+    Some(Volume {
+        name: reader.parse::<VolumeName>("name")?,
+        external: reader.flag("external"),
+        driver: reader.text("driver"),
+        driver_opts: reader.map("driver_opts"),
+        labels: reader.map("labels"),
+        location: reader.at(),
+    })
+}
+
+fn file_object(reader: &Reader<'_>, model: &Model) -> FileObject {
+    let origin = if reader.flag("external") {
+        FileOrigin::External
+    } else if let Some(path) = reader.text("file") {
+        FileOrigin::File(path.into())
+    } else if let Some(variable) = reader.text("environment") {
+        let value = model.environment.get(&variable).cloned();
+        FileOrigin::Environment { variable, value }
+    } else {
+        FileOrigin::Content(reader.text("content").unwrap_or_default())
+    };
+    FileObject { name: reader.text("name").unwrap_or_default(), origin, location: reader.at() }
+}
+
+fn ai_model(key: &str, reader: &Reader<'_>) -> AiModel {
+    AiModel {
+        name: reader.text("name").unwrap_or_else(|| key.to_owned()),
+        model: reader.text("model").unwrap_or_default(),
+        context_size: reader.number("context_size"),
+        runtime_flags: reader.texts("runtime_flags"),
+        location: reader.at(),
+    }
+}
