@@ -46,13 +46,16 @@ impl std::str::FromStr for Platform {
             },
             variant: variant.to_lowercase(),
         };
-        let word = |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.-".contains(&c));
+        let word =
+            |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.-".contains(&c));
         let parts: Vec<&str> = text.split('/').collect();
         if !parts.iter().all(|part| word(&part)) {
             return Err(InvalidPlatform(text.to_owned()));
         }
         match parts[..] {
-            [one @ ("linux" | "windows" | "darwin" | "freebsd")] => Ok(platform(one, &host.architecture, &host.variant)),
+            [one @ ("linux" | "windows" | "darwin" | "freebsd")] => {
+                Ok(platform(one, &host.architecture, &host.variant))
+            }
             [one] => Ok(platform(&host.os, one, "")),
             [os, architecture] => Ok(platform(os, architecture, "")),
             [os, architecture, variant] => Ok(platform(os, architecture, variant)),

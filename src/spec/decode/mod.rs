@@ -15,8 +15,8 @@ use reader::{Faults, Reader};
 use super::diagnostic::SpecError;
 use super::model::Model;
 use super::project::{
-    ConfigKey, FileObject, FileOrigin, Model as AiModel, ModelKey, Network, NetworkKey, Pool, Project, SecretKey, Volume,
-    VolumeKey,
+    ConfigKey, FileObject, FileOrigin, Model as AiModel, ModelKey, Network, NetworkKey, Pool, Project, SecretKey,
+    Volume, VolumeKey,
 };
 use super::tree::{Entry, Mapping, Node};
 use crate::values::names::{NetworkName, ServiceName, VolumeName};
@@ -68,7 +68,9 @@ fn decode_services<'a>(
 fn section<'a>(model: &'a Model, kind: &'a str, faults: &'a Faults) -> impl Iterator<Item = (&'a str, Reader<'a>)> {
     let map = model.tree.get(kind).and_then(Node::as_mapping);
     let entries = map.into_iter().flat_map(Mapping::iter);
-    entries.filter_map(move |(key, entry): (&str, &Entry)| Some((key, Reader::new(format!("{kind}.{key}"), entry, faults)?)))
+    entries.filter_map(move |(key, entry): (&str, &Entry)| {
+        Some((key, Reader::new(format!("{kind}.{key}"), entry, faults)?))
+    })
 }
 
 fn network(reader: &Reader<'_>) -> Option<Network> {

@@ -33,7 +33,9 @@ pub(super) fn decode(name: ServiceName, reader: &Reader<'_>, model: &Model) -> O
         depends_on: reader
             .children("depends_on")
             .into_iter()
-            .filter_map(|(other, dependency)| Some((ServiceName::try_from(other).ok()?, decode_dependency(&dependency?))))
+            .filter_map(|(other, dependency)| {
+                Some((ServiceName::try_from(other).ok()?, decode_dependency(&dependency?)))
+            })
             .collect(),
         profiles: reader.texts("profiles"),
 
@@ -103,7 +105,11 @@ pub(super) fn decode(name: ServiceName, reader: &Reader<'_>, model: &Model) -> O
         runtime: reader.text("runtime"),
         use_api_socket: reader.flag("use_api_socket"),
         resources: resources::decode(reader),
-        models: reader.children("models").into_iter().map(|(key, used)| (ModelKey(key.to_owned()), model_use(used))).collect(),
+        models: reader
+            .children("models")
+            .into_iter()
+            .map(|(key, used)| (ModelKey(key.to_owned()), model_use(used)))
+            .collect(),
         name,
     })
 }
