@@ -1009,7 +1009,7 @@ pub trait Engine: Send + Sync {
 pub enum WaitFor {
     /// It runs no more and will not be started again by its policy. Holds at once if that is so already.
     Exited,
-    /// It is healthy or unhealthy, or has exited. Without a health check: at once.
+    /// It is healthy or unhealthy, or has ended and will not be started again by its policy. Without a health check: at once.
     HealthKnown,
     /// It has been removed; resolves with its last state.
     Removed,

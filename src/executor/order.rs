@@ -13,7 +13,7 @@ pub(super) struct Order<'p> {
     /// For each step, those that wait for it.
     waiting: Vec<Vec<StepId>>,
     /// Those that may begin, the next one last: what has just become possible goes first, so that work is finished
-    /// rather than begun.
+    /// rather than begun; waits go last, so that one that fails at once does not keep cheap work from being done.
     ready: Vec<StepId>,
     running: BTreeSet<StepId>,
     cancelled: bool,
@@ -57,8 +57,12 @@ impl<'p> Order<'p> {
         for next in std::mem::take(waiting).into_iter().rev() {
             if let Some(missing) = self.missing.get_mut(next.index()) {
                 *missing -= 1;
-                if *missing == 0 {
-                    self.ready.push(next);
+                if *missing > 0 {
+                    continue;
+                }
+                match self.plan.step(next).map(|step| &step.action) {
+                    Some(Action::Wait { .. }) => self.ready.insert(0, next),
+                    _ => self.ready.push(next),
                 }
             }
         }

@@ -43,6 +43,8 @@ pub(super) struct Converge<'a> {
     /// Running containers that are stopped, with the step and what they hold until then.
     stops: BTreeMap<ContainerId, StepId>,
     freed: Vec<(&'a ContainerConfig, StepId)>,
+    /// Containers that get their final names only now.
+    renames: BTreeMap<ContainerId, StepId>,
     /// Names that become free.
     removals: BTreeMap<ContainerName, StepId>,
     /// The step that makes (and names) a replica.
@@ -128,6 +130,7 @@ impl<'a> Converge<'a> {
             volume_ready: BTreeMap::new(),
             stops: BTreeMap::new(),
             freed: Vec::new(),
+            renames: BTreeMap::new(),
             removals: BTreeMap::new(),
             made: BTreeMap::new(),
         }
@@ -159,7 +162,7 @@ impl<'a> Converge<'a> {
 
         let replaced: BTreeSet<_> = self.decided.values().flat_map(Decided::gone).collect();
         let stays = |container: &ObservedContainer| !replaced.contains(&container.id);
-        leftovers::emit(&leftovers, stays, &mut self.plan, &mut self.removals);
+        self.renames = leftovers::emit(&leftovers, stays, &mut self.plan, &mut self.removals);
         self.remove_orphans();
         self.remove_surplus();
         self.emit_networks(network_fates);
@@ -318,16 +321,14 @@ impl<'a> Converge<'a> {
                     self.stop_and_remove(old, cause);
                 }
                 let replaces = match old {
-                    None => {
-                        after.extend(self.removals.get(&config.name));
-                        None
-                    }
+                    None => None,
                     Some(old) => {
                         let inherit = self.up.anonymous_volumes == AnonymousVolumes::Keep;
                         let final_name = leftovers::disguise(&mut config, old)?;
                         Some(Replaced { id: old.id.clone(), name: final_name, inherit })
                     }
                 };
+                after.extend(self.removals.get(&config.name));
                 let action = Action::CreateContainer { config: Box::new(config), replaces };
                 let step = self.plan.push(action, cause, after);
                 self.made.insert((name.clone(), number), (step, vec![step]));
@@ -344,7 +345,10 @@ impl<'a> Converge<'a> {
         needs.extend(volumes::of(service).filter_map(volume));
         for (donor, _) in containers::donors(service) {
             let first = self.decided.get(donor).and_then(|decided| decided.replicas.first());
-            needs.extend(first.and_then(|first| self.made.get(&(donor.clone(), first.number))).map(|made| made.0));
+            needs.extend(first.and_then(|first| match &first.fate {
+                Fate::Keep(container) => self.renames.get(&container.id).copied(),
+                _ => self.made.get(&(donor.clone(), first.number)).map(|(made, _)| *made),
+            }));
         }
         needs
     }
@@ -401,8 +405,11 @@ impl<'a> Converge<'a> {
                 })
                 .collect();
             if let Some(donor) = self.recreated_with_restart(&name) {
+                // Not before its replacement exists: if that can't be made, nothing has been interrupted.
+                let made = self.made.iter().filter(|((service, _), _)| *service == donor).map(|(_, (made, _))| *made);
+                let made: Vec<_> = made.collect();
                 for container in kept {
-                    self.stop(container, Cause::DependencyRecreated(donor.clone()), Vec::new());
+                    self.stop(container, Cause::DependencyRecreated(donor.clone()), made.clone());
                 }
             }
             let dependents = self.stops_of_dependents(&name);
@@ -493,7 +500,7 @@ impl<'a> Converge<'a> {
                     (None, state) if Now::of(state) == Now::Idle => Wish::Start(Cause::NotRunning),
                     (None, _) => Wish::Leave,
                 };
-                let stop = self.stops.get(&there.id).copied().into_iter().collect();
+                let stop = self.stops.get(&there.id).into_iter().chain(self.renames.get(&there.id)).copied().collect();
                 (ContainerRef::Existing(there.id.clone()), Now::of(&there.state), wish, stop)
             }
             (Fate::Create(cause), None) => {
@@ -506,9 +513,11 @@ impl<'a> Converge<'a> {
         };
         if wish != Wish::Leave {
             let config = decided.template.config();
-            let attached = networks::of(decided.template.service());
-            let ready = attached.filter_map(|key| self.network_ready.get(&self.project.networks.get(key)?.name));
-            after.extend(ready);
+            if made.is_none() {
+                let attached = networks::of(decided.template.service());
+                let ready = attached.filter_map(|key| self.network_ready.get(&self.project.networks.get(key)?.name));
+                after.extend(ready);
+            }
             after.extend(self.freed.iter().filter(|(old, _)| containers::compete(old, config)).map(|(_, step)| *step));
         }
         Ok(Member { target: Target { name: replica.name.clone(), container }, now, wish, after })

@@ -66,6 +66,7 @@ impl<'a> Existing<'a> {
         {
             return Err(PlanError::NoSuchService(missing.clone()));
         }
+        services.retain(|service| graph.contains(service) || disabled(service));
         if named.is_empty() {
             services = graph.order().iter().cloned().collect();
         }
@@ -249,6 +250,9 @@ impl<'a> Existing<'a> {
     /// `down`: containers, dependents first; then what they used.
     pub(super) fn down(mut self, down: &Down) -> Plan {
         if self.named {
+            if self.services.is_empty() {
+                return self.plan;
+            }
             self.services = self.graph.with_dependents(&self.services);
         }
         let mut gone = self.take_down(down);

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::{ContainerConfig, ObservedContainer};
+use crate::engine::{ContainerConfig, ContainerId, ObservedContainer};
 use crate::planner::error::PlanError;
 use crate::planner::labels::{self, Inventory};
 use crate::planner::plan::{Action, Cause, ContainerRef, Plan, StepId, Target};
@@ -60,22 +60,24 @@ impl<'a> Leftovers<'a> {
     }
 }
 
-/// Adds the steps that undo, and that finish what `stays` as it is.
+/// Adds the steps that undo, and that finish what `stays` as it is. Returns the latter.
 pub(super) fn emit(
     leftovers: &Leftovers<'_>,
     stays: impl Fn(&ObservedContainer) -> bool,
     plan: &mut Plan,
     removals: &mut BTreeMap<ContainerName, StepId>,
-) {
+) -> BTreeMap<ContainerId, StepId> {
     for container in &leftovers.undo {
         let name = container.config.name.clone();
         let target = Target { name: name.clone(), container: ContainerRef::Existing(container.id.clone()) };
         let action = Action::RemoveContainer { target, volumes: false };
         removals.insert(name, plan.push(action, Cause::Unfinished, Vec::new()));
     }
+    let mut renamed = BTreeMap::new();
     for (container, name) in leftovers.finish.iter().filter(|(container, _)| stays(container)) {
-        let container = ContainerRef::Existing(container.id.clone());
-        let action = Action::RenameContainer { container, to: name.clone() };
-        plan.push(action, Cause::Unfinished, Vec::new());
+        let id = container.id.clone();
+        let action = Action::RenameContainer { container: ContainerRef::Existing(id.clone()), to: name.clone() };
+        renamed.insert(id, plan.push(action, Cause::Unfinished, Vec::new()));
     }
+    renamed
 }

@@ -61,6 +61,12 @@ macro_rules! key {
             }
         }
 
+        impl From<&str> for $type {
+            fn from(key: &str) -> $type {
+                $type(key.to_owned())
+            }
+        }
+
         impl std::fmt::Display for $type {
             fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 out.write_str(&self.0)

@@ -2,9 +2,11 @@
 
 mod cli;
 mod dns;
+mod executor;
 mod house;
 mod images;
 mod network;
+mod planner;
 mod runtime;
 mod scenarios;
 mod support;
