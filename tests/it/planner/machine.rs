@@ -528,7 +528,7 @@ impl Engine for Machine {
     async fn lock(
         &self,
         _: &ProjectName,
-        _: &(dyn Fn(&str) + Send + Sync),
+        _: &(dyn for<'a> Fn(&'a str) + Send + Sync),
     ) -> Result<Box<dyn Send + Sync>, EngineError> {
         unreachable!("no plan locks")
     }
