@@ -2,5 +2,7 @@
 
 mod cgroups;
 mod confinement;
+mod lifecycle;
 mod sandbox;
+mod stack;
 mod start;
