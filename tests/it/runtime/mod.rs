@@ -2,6 +2,7 @@
 
 mod cgroups;
 mod confinement;
+mod crashes;
 mod lifecycle;
 mod sandbox;
 mod stack;

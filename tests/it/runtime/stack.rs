@@ -135,15 +135,18 @@ impl Stack {
 
     /// Kills what plays this role, and waits until another one does.
     pub fn kill_and_see_another(&self, role: &str) {
-        let old = self.ours(role);
-        assert_eq!(old.len(), 1, "{role}");
-        nix::sys::signal::kill(nix::unistd::Pid::from_raw(old[0]), nix::sys::signal::Signal::SIGKILL).unwrap();
-        until(|| self.ours(role).iter().any(|pid| *pid != old[0]));
+        // A process that is about to become the supervisor is called as its parent for a moment.
+        until(|| self.ours(role).len() == 1);
+        let old = self.ours(role)[0];
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(old), nix::sys::signal::Signal::SIGKILL).unwrap();
+        until(|| self.ours(role).iter().any(|pid| *pid != old));
     }
 
     /// Removes every container; then neither keeper nor supervisor may be left.
     pub fn down(&self) {
         self.wait(async {
+            // What a test has let go of is closed by tasks.
+            tokio::task::yield_now().await;
             let guard = self.runtime.lock(&self.project, &|_| {}).await.unwrap();
             for container in self.runtime.observe(&self.project, &[]).await.unwrap().containers {
                 self.runtime.remove_container(&container.id, true, true).await.unwrap();
