@@ -15,6 +15,7 @@ pub mod ports;
 pub mod proxy;
 pub mod record;
 pub mod resolver;
+pub mod subnets;
 pub mod veth;
 
 use std::fs::{self, File};
@@ -25,7 +26,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::engine::{AddressPool, ContainerId, Endpoint, NetworkConfig};
+use crate::engine::{ContainerId, Endpoint, NetworkConfig};
 use crate::runtime::layout::Layout;
 use crate::runtime::store::{self, Durability};
 use crate::runtime::sys::{OrOs, OsError};
@@ -34,7 +35,7 @@ use crate::values::protocol::Protocol;
 
 use firewall::{Firewall, Redirect, Zone};
 use ipam::Cidr;
-use record::{EndpointRecord, Leases, NetworkRecord, Subnet};
+use record::{EndpointRecord, Leases, NetworkRecord};
 
 /// The networks of one data folder. Cheap to clone; to be used from threads that are in the machine's own network
 /// namespace.
@@ -72,7 +73,10 @@ impl Networks {
         // Networks of other data folders are seen by their bridges' routes, so nobody may choose meanwhile.
         let _machine = lock_folder(Layout::machine())?;
         let mut socket = netlink::Socket::open()?;
-        let subnets = choose_subnets(config, &others, &socket.routes()?).map_err(&invalid)?;
+        let mut taken = socket.routes()?;
+        taken.extend(resolvers().into_iter().map(|address| Cidr::new(address, 128)));
+        let random = random_bytes::<8>()?;
+        let subnets = subnets::choose(config, &others, &taken, u64::from_ne_bytes(random)).map_err(&invalid)?;
         let id = random_hex::<32>()?;
         let named = config.driver_opts.get("com.docker.network.bridge.name").filter(|name| !name.is_empty());
         let bridge = named.cloned().unwrap_or_else(|| format!("xc-{}", &id[..12]));
@@ -283,11 +287,22 @@ fn remove_if_there(removed: io::Result<()>, path: &Path) -> Result<(), NetworkEr
     }
 }
 
-fn random_hex<const BYTES: usize>() -> Result<String, OsError> {
+fn random_bytes<const BYTES: usize>() -> Result<[u8; BYTES], OsError> {
     let mut bytes = [0; BYTES];
     File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes)).or_os("read", "/dev/urandom")?;
-    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Ok(bytes)
 }
+
+fn random_hex<const BYTES: usize>() -> Result<String, OsError> {
+    Ok(random_bytes::<BYTES>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+/// The machine's own name servers: a subnet over one of them would cut it off.
+fn resolvers() -> Vec<IpAddr> {
+    // Without the file there is nothing to avoid.
+    files::name_servers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
+}
+
 
 fn zone(network: &NetworkRecord) -> Zone {
     let internal = network.config.internal;
@@ -315,72 +330,6 @@ fn redirects(endpoint: &EndpointRecord) -> Vec<Redirect> {
         Some(Redirect { from, protocol: port.protocol, to: (to, port.target).into() })
     };
     endpoint.published.iter().filter_map(redirect).collect()
-}
-
-/// The subnets of a new network, or why it can't have them.
-fn choose_subnets(config: &NetworkConfig, others: &[NetworkRecord], routes: &[Cidr]) -> Result<Vec<Subnet>, String> {
-    let mut subnets: Vec<Subnet> = Vec::new();
-    let mut open: Option<&AddressPool> = None;
-    for pool in &config.pools {
-        match ipam::configured(pool).map_err(|error| error.to_string())? {
-            Some(subnet) => subnets.push(subnet),
-            None => open = Some(pool),
-        }
-    }
-    let network_subnets = || others.iter().flat_map(|other| other.subnets.iter().map(move |subnet| (other, subnet)));
-    for subnet in &subnets {
-        if let Some((other, taken)) = network_subnets().find(|(_, taken)| taken.cidr.overlaps(subnet.cidr)) {
-            let name = &other.config.name;
-            return Err(format!(
-                "Pool overlaps with other one on this address space: {} is {} of network {name}",
-                subnet.cidr, taken.cidr
-            ));
-        }
-        // A route to a part of it would take that part away; one that is wider loses to it, as it should.
-        if let Some(route) = routes.iter().find(|route| subnet.cidr.covers(**route)) {
-            return Err(format!(
-                "Pool overlaps with other one on this address space: {} has the route {route} of this machine in it",
-                subnet.cidr
-            ));
-        }
-    }
-    let blank =
-        AddressPool { subnet: None, ip_range: None, gateway: None, aux_addresses: std::collections::BTreeMap::new() };
-    let open = open.unwrap_or(&blank);
-    if config.enable_ipv4 && !subnets.iter().any(|subnet| subnet.cidr.is_ipv4()) {
-        let mut used: Vec<Cidr> = routes.to_vec();
-        used.extend(network_subnets().map(|(_, subnet)| subnet.cidr));
-        used.extend(resolvers().into_iter().map(|address| Cidr::new(address, 128)));
-        let cidr = ipam::choose(&used).ok_or_else(|| {
-            let networks: Vec<&str> = others.iter().map(|other| other.config.name.as_str()).collect();
-            format!(
-                "could not find an available, non-overlapping IPv4 address pool among the {} defaults to assign to the \
-                 network: the machine has {} routes, and networks {}",
-                ipam::pool_count(),
-                routes.len(),
-                networks.join(", ")
-            )
-        })?;
-        subnets.push(ipam::complete(cidr, open, false).map_err(|error| error.to_string())?);
-    }
-    if config.enable_ipv6 && !subnets.iter().any(|subnet| !subnet.cidr.is_ipv4()) {
-        let mut random = [0; 8];
-        File::open("/dev/urandom")
-            .and_then(|mut file| file.read_exact(&mut random))
-            .map_err(|error| format!("/dev/urandom: {error}"))?;
-        let cidr = ipam::unique_local(u64::from_ne_bytes(random));
-        let only_v6 = if config.enable_ipv4 { &blank } else { open };
-        subnets.push(ipam::complete(cidr, only_v6, false).map_err(|error| error.to_string())?);
-    }
-    subnets.retain(|subnet| if subnet.cidr.is_ipv4() { config.enable_ipv4 } else { config.enable_ipv6 });
-    subnets.sort_by_key(|subnet| !subnet.cidr.is_ipv4());
-    Ok(subnets)
-}
-
-/// The machine's own name servers: a subnet over one of them would cut it off.
-fn resolvers() -> Vec<IpAddr> {
-    // Without the file there is nothing to avoid.
-    files::name_servers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
 }
 
 /// Why a network operation failed.

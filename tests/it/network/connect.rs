@@ -1,5 +1,6 @@
 //! Connecting containers: addresses, reach, isolation, the way out.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 
 use xcompose::engine::AddressPool;
@@ -206,6 +207,57 @@ fn a_static_address_needs_a_configured_subnet_and_nobody_on_it() {
     host.disconnect(a);
     host.disconnect(c);
     host.end();
+}
+
+#[test]
+fn containers_that_start_at_once_get_addresses_of_their_own_and_networks_go_at_once() {
+    if cannot_run() {
+        return;
+    }
+    let host = Host::new();
+    for name in ["a", "b", "c"] {
+        host.network(name);
+    }
+    let guests: Vec<Guest> = std::thread::scope(|scope| {
+        let start = |thread: usize| {
+            let host = &host;
+            move || (0..8).map(|n| host.guest(&format!("g{thread}-{n}"), &["a", "b"])).collect::<Vec<_>>()
+        };
+        let threads: Vec<_> = (0..3).map(|thread| scope.spawn(start(thread))).collect();
+        threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
+    });
+    for at in [0, 1] {
+        let addresses: BTreeSet<_> = guests.iter().map(|guest| guest.connection.endpoints[at].ipv4).collect();
+        assert_eq!(addresses.len(), 24);
+    }
+    for guest in guests {
+        host.disconnect(guest);
+    }
+    let all = host.networks.list().unwrap();
+    std::thread::scope(|scope| {
+        for network in &all {
+            scope.spawn(|| host.networks.remove(&network.config.name).unwrap());
+        }
+    });
+    host.assert_nothing_left(&all);
+}
+
+#[test]
+fn two_data_folders_choose_different_subnets_even_at_once() {
+    if cannot_run() {
+        return;
+    }
+    let hosts: Vec<Host> = (0..4).map(|_| Host::new()).collect();
+    let subnets: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = hosts.iter().map(|host| scope.spawn(|| host.network("n").subnets[0].cidr)).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    for (at, subnet) in subnets.iter().enumerate() {
+        assert!(subnets[..at].iter().all(|other| !other.overlaps(*subnet)), "{subnets:?}");
+    }
+    for host in hosts {
+        host.end();
+    }
 }
 
 #[test]
