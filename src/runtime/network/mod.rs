@@ -303,7 +303,6 @@ fn resolvers() -> Vec<IpAddr> {
     files::name_servers(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default())
 }
 
-
 fn zone(network: &NetworkRecord) -> Zone {
     let internal = network.config.internal;
     Zone {

@@ -26,8 +26,7 @@ pub fn choose(
     for subnet in &subnets {
         no_overlap(subnet.cidr, others, taken)?;
     }
-    let blank =
-        AddressPool { subnet: None, ip_range: None, gateway: None, aux_addresses: BTreeMap::new() };
+    let blank = AddressPool { subnet: None, ip_range: None, gateway: None, aux_addresses: BTreeMap::new() };
     let open = open.unwrap_or(&blank);
     if config.enable_ipv4 && !subnets.iter().any(|subnet| subnet.cidr.is_ipv4()) {
         let mut used = taken.to_vec();
