@@ -3,19 +3,26 @@
 //! A volume is a folder with a record and its data (`_data`). It exists when its record does: the record is written last and removed
 //! first. Options of the driver `local` (`type`, `device`, `o`) say what is shown in place of `_data`.
 
+mod local;
+
 use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io::{self, Read};
 use std::os::unix::fs::DirBuilderExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use crate::engine::{EngineError, ObservedVolume, Subject, VolumeConfig};
+use nix::fcntl::{Flock, FlockArg};
+
+use crate::engine::{Cause, EngineError, ObservedVolume, Subject, VolumeConfig};
+use crate::runtime::build::copy::copy_content;
+use crate::runtime::build::rootfs::readable;
 use crate::runtime::image::digest::hex;
 use crate::runtime::image::store::failed;
-use crate::runtime::image::tree::remove_tree;
+use crate::runtime::image::tree::{open_directory, remove_tree};
 use crate::runtime::layout::Layout;
 use crate::runtime::store::{self, Durability};
 use crate::runtime::sys::OrOs;
+use crate::runtime::volume::local::Shown;
 use crate::values::names::VolumeName;
 
 /// Marks a volume that was made for one container, as Docker does.
@@ -97,13 +104,73 @@ impl Volumes {
         names.filter_map(|name| self.find(&name).transpose()).collect()
     }
 
+    /// The folder of the host to be mounted for a volume. A file system that its options name is mounted now, if it is not yet.
+    pub fn source(&self, name: &VolumeName) -> Result<PathBuf, EngineError> {
+        let subject = || Subject::Volume(name.to_string());
+        let found = self.find(name)?.ok_or_else(|| EngineError::NotFound(subject()))?;
+        let _turn = self.turn(name).map_err(failed("lock", subject()))?;
+        let wrong = |reason: String| EngineError::Invalid { subject: subject(), reason };
+        match local::shown(&found.config.driver_opts).map_err(wrong)? {
+            Shown::Data => Ok(found.mountpoint),
+            Shown::Folder(folder) if folder.exists() => Ok(folder),
+            Shown::Folder(folder) => {
+                let (folder, data) = (folder.display(), found.mountpoint.display());
+                Err(wrong(format!("failed to mount local volume: mount {folder}:{data}: no such file or directory")))
+            }
+            Shown::FileSystem(file_system) => {
+                if !local::is_mounted(&found.mountpoint).map_err(failed("look at", subject()))? {
+                    file_system.mount(&found.mountpoint).map_err(failed("mount", subject()))?;
+                }
+                Ok(found.mountpoint)
+            }
+        }
+    }
+
+    /// Takes the file system that a volume's options name off again. That nobody uses it is the caller's to know.
+    pub fn release(&self, name: &VolumeName) -> Result<(), EngineError> {
+        let subject = || Subject::Volume(name.to_string());
+        let _turn = self.turn(name).map_err(failed("lock", subject()))?;
+        local::unmount(&self.layout.volume(name).join("_data")).map_err(failed("unmount", subject()))
+    }
+
+    /// Fills an empty volume with what an image (its layers, the topmost last) has at `target`, once.
+    ///
+    /// A mark says that filling has begun: if it does not come to its end, the next one does it again.
+    pub fn populate(&self, name: &VolumeName, layers: &[PathBuf], target: &str) -> Result<(), EngineError> {
+        let source = self.source(name)?;
+        let fill = || -> Result<(), Cause> {
+            let _turn = self.turn(name)?;
+            let mark = self.layout.volume(name).join("filling");
+            if !mark.exists() {
+                if fs::read_dir(&source)?.next().is_some() {
+                    return Ok(());
+                }
+                fs::File::create(&mark)?;
+            }
+            if !layers.is_empty() {
+                let root = readable(layers, &source)?;
+                copy_content(root, Path::new(target), &open_directory(&source)?)?;
+            }
+            Ok(fs::remove_file(&mark)?)
+        };
+        fill().map_err(failed("fill", Subject::Volume(name.to_string())))
+    }
+
+    fn turn(&self, name: &VolumeName) -> io::Result<Flock<fs::File>> {
+        let folder = fs::File::open(self.layout.volume(name))?;
+        Flock::lock(folder, FlockArg::LockExclusive).map_err(|(_, errno)| errno.into())
+    }
+
     /// Removes a volume and its data. That nobody uses it is the caller's to know.
     pub fn remove(&self, name: &VolumeName) -> Result<(), EngineError> {
         let subject = || Subject::Volume(name.to_string());
         let remove = || -> io::Result<bool> {
             let _lock = store::lock(&self.layout.volumes().join(".lock"))?;
             match fs::remove_file(self.record(name)) {
-                Ok(()) => remove_tree(&self.layout.volume(name)).map(|()| true),
+                Ok(()) => {
+                    local::unmount(&self.layout.volume(name).join("_data")).map_err(io::Error::other)?;
+                    remove_tree(&self.layout.volume(name)).map(|()| true)
+                }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
                 Err(error) => Err(error),
             }

@@ -26,7 +26,7 @@ use crate::runtime::sys::{OrOs, OsError};
 
 /// Why files can't be put there.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum CopyError {
+pub(in crate::runtime) enum CopyError {
     /// Tell the user.
     #[error("{0}")]
     Invalid(String),
@@ -110,6 +110,22 @@ pub(super) fn copy(
         }
     }
     Ok(())
+}
+
+/// Copies a folder's content into another with everything that belongs to it: what an image has, into a new volume. The folder itself
+/// gets owner, mode and time of its model. Nothing happens if there is no such folder.
+pub(in crate::runtime) fn copy_content(root: OwnedFd, below: &Path, to: &OwnedFd) -> Result<(), CopyError> {
+    let origin = Origin { root, ignore: None };
+    let below = relative(below);
+    let manner =
+        Manner { owner: None, archive_owner: None, mode: None, unpack: Archives::Kept, parents: Parents::Dropped };
+    let Ok(model) = open_directory_in(&origin.root, &below) else { return Ok(()) };
+    for selected in origin.folder(&below)? {
+        copy_folder(&origin, &selected, to, Path::new(""), manner)?;
+    }
+    let status = nix::sys::stat::fstat(&model).or_os("stat", shown(&below))?;
+    own_and_mode(to, &status, manner).or_os("chmod", shown(&below))?;
+    Ok(set_time(to, &status).or_os("utimensat", shown(&below))?)
 }
 
 /// Writes a document as a file.

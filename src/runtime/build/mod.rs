@@ -4,13 +4,13 @@
 //! before it. A step's result is a layer in the image store, found again by what it was made from; only the finished image gets a name.
 
 pub(in crate::runtime) mod cache;
-mod copy;
+pub(in crate::runtime) mod copy;
 mod dockerfile;
 mod expand;
 mod ignore;
 mod instruction;
 mod mounts;
-mod rootfs;
+pub(in crate::runtime) mod rootfs;
 mod run;
 mod source;
 mod stages;

@@ -48,7 +48,7 @@ pub(super) fn writable(layers: &[PathBuf], change: &Change) -> Result<OwnedFd, S
 }
 
 /// Opens the file system that these layers make, for reading; without layers it is the folder `empty`.
-pub(super) fn readable(layers: &[PathBuf], empty: &Path) -> Result<OwnedFd, StartError> {
+pub(in crate::runtime) fn readable(layers: &[PathBuf], empty: &Path) -> Result<OwnedFd, StartError> {
     match layers {
         [] => Ok(open_directory(empty).or_os("open", empty.display().to_string())?),
         layers => rootfs::layers(&layers.iter().rev().cloned().collect::<Vec<_>>()),

@@ -82,6 +82,11 @@ pub fn create(
         container.anonymous_volumes.push(name.clone());
         container.volumes.insert(target, name);
     }
+    for (target, name) in &container.volumes {
+        if !keeps_empty(config, target) {
+            Volumes::open(layout).populate(name, &image.layers, target)?;
+        }
+    }
     let write = || -> io::Result<()> {
         store::write(&layout.standing(&config.project, &container.id), &Standing::new(), Durability::Memory)?;
         store::write(&layout.container_record(&config.project, &container.id), &container, Durability::Disk)
@@ -145,6 +150,15 @@ fn bind_source(source: &Path, create: bool) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && create => fs::create_dir_all(source),
         found => found.map(drop),
     }
+}
+
+/// Whether the image's content is not wanted in an empty volume there, or has no place in it (`nocopy`, a subpath).
+fn keeps_empty(config: &ContainerConfig, target: &str) -> bool {
+    config.mounts.iter().any(|mount| {
+        let kept =
+            matches!(&mount.source, MountSource::Volume { no_copy, subpath, .. } if *no_copy || subpath.is_some());
+        mount.target == target && kept
+    })
 }
 
 /// Where the container has volumes: as configured, and where the image wants one and nothing else is mounted.

@@ -372,8 +372,7 @@ fn mounts(layout: &Layout, container: &Container) -> Result<Vec<request::Mount>,
             subject: subject(container),
             reason: format!("its record names no volume for {target}"),
         })?;
-        let found = volumes.find(name)?.ok_or_else(|| EngineError::NotFound(Subject::Volume(name.to_string())))?;
-        let source = found.mountpoint;
+        let source = volumes.source(name)?;
         let source = request::MountSource::Bind { source, subpath, propagation: Propagation::Private, recursive: true };
         Ok(request::Mount { target: target.to_owned(), read_only, source })
     };

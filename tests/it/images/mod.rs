@@ -4,3 +4,4 @@ mod archives;
 mod builds;
 mod hostile;
 mod raw;
+mod volumes;
