@@ -69,6 +69,7 @@ pub enum Command {
     Build(build::Build),
     Config(config::Config),
     Plan(Box<plan::Plan>),
+    Env(env::Env),
     Events(events::Events),
     Image(image::Image),
     Images(images::Images),
@@ -108,6 +109,7 @@ fn run(cli: Cli, ui: &Ui) -> Result<Exit, Failure> {
         Command::Version(command) => command.run(ui),
         Command::Unknown(words) => arguments::unknown_command(&words, ui),
         Command::Config(command) => command.run(&Context::new(&cli.globals, ui)?),
+        Command::Env(command) => command.run(&Context::new(&cli.globals, ui)?),
         other => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(Failure::system("start"))?;
@@ -172,6 +174,7 @@ impl Command {
             Command::Volumes(command) => command.run(context).await,
             Command::Wait(command) => command.run(context).await,
             Command::Config(command) => command.run(context),
+            Command::Env(command) => command.run(context),
             Command::Version(command) => command.run(context.ui()),
             Command::Unknown(words) => arguments::unknown_command(&words, context.ui()),
         }

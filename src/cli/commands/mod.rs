@@ -4,6 +4,7 @@ pub mod build;
 pub mod config;
 pub mod create;
 pub mod down;
+pub mod env;
 pub mod events;
 pub mod exec;
 pub mod image;

@@ -222,8 +222,9 @@ impl Ui {
 
 /// How large the screen is; 80 by 24 where that can't be known.
 pub fn screen() -> Screen {
-    let (columns, rows) = crossterm::terminal::size().unwrap_or((80, 24));
-    Screen { rows: usize::from(rows).max(1), columns: usize::from(columns).max(1) }
+    let known = crossterm::terminal::size().ok().filter(|(columns, rows)| *columns > 0 && *rows > 0);
+    let (columns, rows) = known.unwrap_or((80, 24));
+    Screen { rows: usize::from(rows), columns: usize::from(columns) }
 }
 
 /// What a panic left behind is still good to print.

@@ -146,7 +146,6 @@ fn field<'a>(object: &'a Map<String, Value>, name: &str) -> Result<&'a Value, In
 /// `CreatedAt` is `CREATED AT`, as Docker heads its columns; a few have a heading of their own.
 fn heading(field: &str) -> String {
     match field {
-        "ID" => return "CONTAINER ID".to_owned(),
         "RunningFor" => return "CREATED".to_owned(),
         "Names" => return "NAME".to_owned(),
         _ => {}

@@ -1,0 +1,79 @@
+//! `xcompose env explain`: where the value of a variable comes from. Docker Compose has nothing like it.
+
+use clap::Subcommand;
+
+use crate::cli::context::Context;
+use crate::cli::failure::{Exit, Failure};
+use crate::spec::Options;
+use crate::spec::environment::{Candidate, Origin};
+use crate::spec::lists::Variable;
+
+/// Explain the variables that compose files use
+#[derive(Debug, clap::Args)]
+#[command(subcommand_required = true, arg_required_else_help = true)]
+pub struct Env {
+    /// What to do.
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tell where the value of each variable comes from, and which other values lost
+    Explain {
+        /// Variables (default: those that the compose files name)
+        #[arg(value_name = "VARIABLE")]
+        names: Vec<String>,
+    },
+}
+
+impl Env {
+    /// Reads the files; needs neither engine nor rights.
+    pub fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
+        let Command::Explain { mut names } = self.command;
+        let ui = context.ui();
+        let mut warnings = Vec::new();
+        let located = context.source().locate(&mut warnings)?;
+        for warning in &warnings {
+            ui.diagnostic(warning);
+        }
+        let raw = Options {
+            interpolate: false,
+            normalize: false,
+            consistency: false,
+            env_files: false,
+            ..Options::default()
+        };
+        let used = crate::spec::load(context.source(), &raw)?.model.variables();
+        if names.is_empty() {
+            names = used.keys().cloned().collect();
+        }
+        for name in &names {
+            let candidates = located.environment.candidates(name);
+            ui.line(&first_line(name, candidates, used.get(name)))?;
+            for lost in candidates.iter().skip(1) {
+                ui.line(&format!("  not {:?} from {}", lost.value, place(&lost.origin)))?;
+            }
+        }
+        Ok(Exit::SUCCESS)
+    }
+}
+
+fn first_line(name: &str, candidates: &[Candidate], used: Option<&Variable>) -> String {
+    match (candidates.first(), used) {
+        (Some(one), _) => format!("{name}={:?} from {}", one.value, place(&one.origin)),
+        (None, Some(Variable { required: true, .. })) => format!("{name} is not set, and must be"),
+        (None, Some(variable)) if !variable.default.is_empty() => {
+            format!("{name} is not set; the compose file falls back to {:?}", variable.default)
+        }
+        (None, _) => format!("{name} is not set"),
+    }
+}
+
+fn place(origin: &Origin) -> String {
+    match origin {
+        Origin::Process => "the environment of this command".to_owned(),
+        Origin::File(at) => at.to_string(),
+        Origin::Compose => "Compose itself".to_owned(),
+    }
+}
