@@ -82,14 +82,6 @@ impl Membership {
         let path = self.layout.endpoints(network).join(format!("{}.json", id.0));
         // Gone again, or being written: the watch tells.
         let Ok(Some(record)) = store::read::<EndpointRecord>(&path) else { return };
-        let addresses = record.ipv4.map(Into::into).into_iter().chain(record.ipv6.map(Into::into)).collect();
-        let member = Member {
-            network: record.network_id,
-            network_name: record.network.to_string(),
-            container: record.name.to_string(),
-            names: record.names,
-            addresses,
-        };
-        self.members.entry(network.to_owned()).or_default().insert(id.clone(), member);
+        self.members.entry(network.to_owned()).or_default().insert(id.clone(), record.member());
     }
 }
