@@ -272,7 +272,11 @@ impl<'a> State<'a> {
                 // SAFETY: plain numbers.
                 Errno::result(unsafe { libc::ioctl(0, libc::TIOCSCTTY, 0) }).map(drop)
             }
-            Step::CloseOthers(but) => close_others(but.as_ref()),
+            Step::CloseOthers(but) => {
+                // These are closed by those who own them: closed behind their back, they would abort the process.
+                (self.shm, self.empty) = (None, None);
+                close_others(but.as_ref())
+            }
             Step::WorkingDirectory(prefixes) => working_directory(prefixes),
             Step::NoNewPrivileges => prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0),
             Step::Filter(filter) => load(filter),
