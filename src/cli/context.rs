@@ -303,13 +303,13 @@ impl<'a> Context<'a> {
         done.map(drop)
     }
 
-    /// What `plan` prints: images first, where some have to be made before the rest can be known.
+    /// What `plan` prints: images that have to be made, then the rest, as far as it can be known before.
     pub async fn plan(&self, stack: &Stack, mut request: Request) -> Result<Plan, Failure> {
         let observed = self.observe(stack).await?;
         if let Some(project) = &stack.project {
             let images = planner::images::plan(project, &observed, &request)?;
             if !images.steps().is_empty() {
-                return Ok(images);
+                return Ok(images.followed_by(self.decide(stack, &observed, &mut request)?));
             }
         }
         self.decide(stack, &observed, &mut request)
@@ -353,9 +353,6 @@ impl<'a> Context<'a> {
             let images = planner::images::plan(project, &observed, &request)?;
             if !images.steps().is_empty() {
                 self.execute(&images, shown).await?;
-                if self.dry_run() {
-                    return Ok(Outcome::default());
-                }
                 observed = self.observe(stack).await?;
             }
         }

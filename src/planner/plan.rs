@@ -329,6 +329,28 @@ impl Plan {
         StepId(self.steps.len() - 1)
     }
 
+    /// This plan of builds and what follows it, as one to be read: a container is made when its image is.
+    pub fn followed_by(mut self, rest: Plan) -> Plan {
+        let shift = self.steps.len();
+        for Step { mut action, cause, after } in rest.steps {
+            let mut after: Vec<_> = after.into_iter().map(|id| StepId(id.0 + shift)).collect();
+            for container in action.containers_mut() {
+                if let ContainerRef::Made(step) = container {
+                    step.0 += shift;
+                }
+            }
+            if let Action::CreateContainer { config, .. } = &action {
+                let builds = self.numbered().filter(|(_, step)| match &step.action {
+                    Action::Build { config: build, .. } => build.tags.contains(&config.image),
+                    _ => false,
+                });
+                after.extend(builds.map(|(id, _)| id));
+            }
+            self.push(action, cause, after);
+        }
+        Plan { steps: self.steps, ..rest }
+    }
+
     /// The steps, in an order in which they could be done one by one.
     pub fn steps(&self) -> &[Step] {
         &self.steps
@@ -347,6 +369,30 @@ impl Plan {
     /// Whether there is nothing to do.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty()
+    }
+}
+
+impl Action {
+    /// The containers it does something with.
+    fn containers_mut(&mut self) -> Vec<&mut ContainerRef> {
+        match self {
+            Action::RenameContainer { container, .. } => vec![container],
+            Action::StartContainer(target)
+            | Action::PauseContainer(target)
+            | Action::UnpauseContainer(target)
+            | Action::StopContainer { target, .. }
+            | Action::RestartContainer { target, .. }
+            | Action::KillContainer { target, .. }
+            | Action::RemoveContainer { target, .. } => vec![&mut target.container],
+            Action::Wait { containers, .. } => containers.iter_mut().map(|target| &mut target.container).collect(),
+            Action::Build { .. }
+            | Action::CreateNetwork(_)
+            | Action::RemoveNetwork { .. }
+            | Action::CreateVolume(_)
+            | Action::RemoveVolume { .. }
+            | Action::CreateContainer { .. }
+            | Action::RemoveImage { .. } => Vec::new(),
+        }
     }
 }
 

@@ -256,7 +256,7 @@ fn a_replacement_cut_short_before_the_new_name_is_finished() {
     let machine = machine.healed();
     insta::assert_snapshot!(machine.apply(&changed, &up()), @r"
     #0 rename container to p-web-1 (left unfinished)
-    #1 start container p-web-1 (not running)
+    #1 start container p-web-1 (not running) after #0
     ");
     assert_eq!(machine.containers(), ["p-web-1 running"]);
 }

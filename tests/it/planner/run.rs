@@ -165,3 +165,20 @@ fn an_image_built_anew_replaces_its_containers() {
     machine.image("one", "other");
     assert!(machine.plan(&project, &up).unwrap().to_string().contains("(image changed)"));
 }
+
+#[test]
+fn builds_and_what_follows_read_as_one_plan() {
+    let machine = Machine::new();
+    let project = project([service("web").built("one").needs("db", Condition::Healthy), service("db").probed()]);
+    let up = Request::up(&[], Up::default());
+    let images = images::plan(&project, &machine.observed(), &up).unwrap();
+    insta::assert_snapshot!(images.followed_by(machine.plan(&project, &up).unwrap()), @r"
+    #0 build image one:latest (missing)
+    #1 create network p_default (missing)
+    #2 create container p-db-1 from busybox:latest (missing) after #1
+    #3 create container p-web-1 from one:latest (missing) after #0 #1
+    #4 start container p-db-1 (missing) after #2
+    #5 wait until db is healthy (needed by web) after #4
+    #6 start container p-web-1 (missing) after #3 #5
+    ");
+}
