@@ -20,14 +20,6 @@ pub(in crate::spec) fn fill(model: &mut Node) {
                 default(secret, "target", || Value::String(target));
             }
         }
-        for mount in items(service, "volumes").filter_map(Node::as_mapping_mut) {
-            // Options of another kind than the mount's own mean nothing.
-            if mount.get("type").and_then(Node::as_str) == Some("bind")
-                && let Some(bind) = mount.get_mut("bind")
-            {
-                default(bind, "create_host_path", || Value::Bool(true));
-            }
-        }
         items(service, "gpus").for_each(all_devices);
         let reservations = service.get_mut("deploy").and_then(|node| below(node, "resources"));
         if let Some(reservations) =

@@ -38,6 +38,7 @@ mod select;
 mod settle;
 pub mod source;
 pub mod tree;
+mod unhonoured;
 mod unique;
 
 use std::collections::HashMap;

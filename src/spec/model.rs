@@ -11,6 +11,7 @@ use super::diagnostic::{Diagnostic, SpecError};
 use super::print::{self, Format};
 use super::project::Project;
 use super::tree::{Mapping, Node};
+use super::unhonoured;
 use crate::values::names::ProjectName;
 
 /// A loaded set of compose files. Only `spec::load` makes one.
@@ -43,6 +44,6 @@ impl Model {
 
     /// A warning, with its place, for each key that is read but not honoured. Commands that run things show them.
     pub fn unhonoured(&self) -> Vec<Diagnostic> {
-        Vec::new()
+        unhonoured::warnings(&self.tree)
     }
 }

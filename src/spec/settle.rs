@@ -47,16 +47,21 @@ impl Settler<'_> {
             Becomes::Object(object) => self.object(node, object),
             Becomes::List(items) => self.items(node, items),
             Becomes::Map(values) => {
-                for (key, entry) in node.as_mapping_mut().into_iter().flat_map(Mapping::iter_mut) {
-                    self.path.push_key(key);
-                    self.value(&mut entry.node, values);
-                    self.path.pop();
+                if let Some(map) = node.as_mapping_mut() {
+                    pairs::drop_extensions(map);
                 }
+                self.named(node, values);
             }
+            Becomes::Named(values) => self.named(node, values),
             Becomes::Text => self.text(node),
             Becomes::Flag => self.flag(node),
             Becomes::Integer => self.integer(node),
             Becomes::Unsigned => {
+                if let Value::Float(number) = node.value
+                    && !(-9.223372036854775808e18..9.223372036854775808e18).contains(&number)
+                {
+                    node.value = Value::Int(1 << 63);
+                }
                 self.integer(node);
                 if let Value::Int(number) = node.value
                     && number < 0
@@ -96,8 +101,9 @@ impl Settler<'_> {
                         }
                     }
                 }
-                Value::Float(number) => self.fault(node, format!("{number} is no integer")),
-                _ => self.integer(node),
+                Value::Int(_) => {}
+                // Text that is a number has become one before, where Docker Compose does that.
+                _ => self.fault(node, "must be an integer, or `soft` and `hard`"),
             },
             Becomes::Keys => keys(node),
             Becomes::Options => self.options(node),
@@ -106,6 +112,14 @@ impl Settler<'_> {
 
     fn fault(&mut self, node: &Node, message: impl std::fmt::Display) {
         self.found.push(Diagnostic::error(&node.at, format!("{}: {message}", self.path)));
+    }
+
+    fn named(&mut self, node: &mut Node, values: &'static Becomes) {
+        for (key, entry) in node.as_mapping_mut().into_iter().flat_map(Mapping::iter_mut) {
+            self.path.push_key(key);
+            self.value(&mut entry.node, values);
+            self.path.pop();
+        }
     }
 
     fn items(&mut self, node: &mut Node, items: &'static Becomes) {
@@ -148,7 +162,11 @@ impl Settler<'_> {
     fn integer(&mut self, node: &mut Node) {
         match &node.value {
             Value::Int(_) => {}
-            Value::Float(number) if number.is_finite() => node.value = Value::Int(number.trunc() as i128),
+            // Go makes the least integer of what does not fit.
+            Value::Float(number) => {
+                let fits = (-9.223372036854775808e18..9.223372036854775808e18).contains(number);
+                node.value = Value::Int(if fits { number.trunc() as i128 } else { i128::from(i64::MIN) });
+            }
             Value::String(text) => match text.parse() {
                 Ok(number) => node.value = Value::Int(number),
                 Err(_) => self.fault(node, format!("{text:?} is no integer")),
@@ -178,11 +196,7 @@ impl Settler<'_> {
                 Ok(bytes) => i128::from(bytes),
                 Err(wrong) => return self.fault(node, wrong),
             },
-            Value::Float(number) => {
-                let message = format!("{}: {number} bytes are ignored: use a whole number or a unit", self.path);
-                self.found.push(Diagnostic::warning(&node.at, message));
-                0
-            }
+            Value::Float(_) => 0,
             _ => return self.fault(node, "must be a size"),
         };
         node.value = Value::String(bytes.to_string());
@@ -204,6 +218,7 @@ impl Settler<'_> {
         for (key, entry) in node.as_mapping_mut().into_iter().flat_map(Mapping::iter_mut) {
             self.path.push_key(key);
             match entry.node.value {
+                _ if key.starts_with("x-") => self.fault(&entry.node, "an extension may not stand here"),
                 Value::Null => entry.node.value = Value::String(String::new()),
                 _ => self.text(&mut entry.node),
             }
@@ -263,6 +278,9 @@ impl Settler<'_> {
     }
 
     fn options(&mut self, node: &mut Node) {
+        if let Some(map) = node.as_mapping_mut() {
+            pairs::gather_extensions(map);
+        }
         for (_, entry) in node.as_mapping_mut().into_iter().flat_map(Mapping::iter_mut) {
             let node = &mut entry.node;
             let list = match std::mem::replace(&mut node.value, Value::Null) {

@@ -67,3 +67,11 @@ pub(in crate::spec) fn gather_extensions(entries: &mut Mapping) {
     let map = format!("map[{}]", texts.join(" "));
     entries.insert("#extensions", at.clone(), Node::string(&at, map));
 }
+
+/// The same where values are maps: all of them become one that says nothing.
+pub(in crate::spec) fn drop_extensions(entries: &mut Mapping) {
+    let first = entries.iter().find(|(key, _)| key.starts_with("x-")).map(|(_, entry)| entry.key_at.clone());
+    let Some(at) = first else { return };
+    entries.retain(|key, _| !key.starts_with("x-"));
+    entries.insert("#extensions", at.clone(), Node::new(&at, Value::Mapping(Mapping::default())));
+}

@@ -6,7 +6,7 @@
 mod json;
 mod yaml;
 
-use super::schema::{Becomes, FILE, Field, Object, Shown};
+use super::schema::{Becomes, FILE, Field, Object, Others, Shown};
 use super::tree::{Mapping, Node, Value};
 
 /// How to write.
@@ -73,7 +73,7 @@ fn shape_object<'a>(object: &'static Object, map: &'a Mapping, format: Format) -
     for field in object.fields {
         entries.extend(shape_field(field, map.get(field.name), format));
     }
-    if format == Format::Yaml && object.extensible {
+    if format == Format::Yaml && object.others == Others::Extensions {
         extensions(map, &mut entries);
     }
     entries
@@ -90,24 +90,28 @@ fn extensions<'a>(map: &'a Mapping, entries: &mut Vec<(&'a str, Out<'a>)>) {
 fn shape_field<'a>(field: &'static Field, node: Option<&'a Node>, format: Format) -> Option<(&'a str, Out<'a>)> {
     let json = format == Format::Json;
     let node = node.filter(|node| !node.is_null());
-    let Some(node) = node else {
-        return match (field.shown, &field.becomes) {
-            (Shown::JsonAlways, _) if json => Some((field.name, Out::Null)),
-            (Shown::JsonEmptyMap, Becomes::Object(object)) if json => Some((field.name, Out::Map(nothing(object)))),
-            _ => None,
-        };
-    };
     let key = match field.shown {
-        Shown::JsonAs(name) if json => name,
+        Shown::AlwaysAs(name) if json => name,
         _ => field.name,
+    };
+    let Some(node) = node else {
+        let out = match (field.shown, &field.becomes) {
+            (Shown::JsonAlways, _) if json => Out::Null,
+            (Shown::JsonEmptyMap, Becomes::Object(object)) if json => Out::Map(nothing(object)),
+            (Shown::Always | Shown::AlwaysAs(_), Becomes::Bytes) => Out::Text("0"),
+            (Shown::Always | Shown::AlwaysAs(_), Becomes::Integer) => Out::Int(0),
+            (Shown::Always | Shown::AlwaysAs(_), _) => Out::Text(""),
+            _ => return None,
+        };
+        return Some((key, out));
     };
     let out = shape(&field.becomes, node, format);
     let seen = match field.shown {
         Shown::Never => false,
         Shown::YamlOnly => !json && !is_zero(&out, &field.becomes),
-        Shown::JsonAs(_) | Shown::JsonEmptyMap if json => true,
-        Shown::UnlessZero | Shown::JsonAs(_) | Shown::JsonEmptyMap => !is_zero(&out, &field.becomes),
-        Shown::WhenSet | Shown::JsonAlways => true,
+        Shown::JsonEmptyMap if json => true,
+        Shown::UnlessZero | Shown::JsonEmptyMap => !is_zero(&out, &field.becomes),
+        Shown::WhenSet | Shown::JsonAlways | Shown::Always | Shown::AlwaysAs(_) => true,
     };
     seen.then_some((key, out))
 }
@@ -123,16 +127,24 @@ fn shape<'a>(becomes: &'static Becomes, node: &'a Node, format: Format) -> Out<'
         (Becomes::List(items), Value::Sequence(list)) => {
             Out::List(list.iter().map(|item| shape(items, item, format)).collect())
         }
-        (Becomes::Map(values), Value::Mapping(map)) => {
+        (Becomes::Named(values) | Becomes::Map(values), Value::Mapping(map)) => {
             sorted(map, |node| if node.is_null() { Out::Null } else { shape(values, node, format) })
         }
         (Becomes::Number, Value::Float(number)) => Out::Single(*number as f32),
-        (Becomes::Ulimit, Value::Mapping(map)) => {
-            let limit = |key| map.get(key).map_or(Out::Int(0), as_it_is);
-            Out::Map(vec![("soft", limit("soft")), ("hard", limit("hard"))])
-        }
+        (Becomes::Ulimit, value) => match value {
+            Value::Mapping(map) => limit(map.get("soft"), map.get("hard"), format),
+            Value::Int(0) => limit(None, None, format),
+            _ => as_it_is(node),
+        },
         _ => as_it_is(node),
     }
+}
+
+/// Two limits; JSON leaves out what is zero.
+fn limit<'a>(soft: Option<&'a Node>, hard: Option<&'a Node>, format: Format) -> Out<'a> {
+    let limit = |node: Option<&'a Node>| node.map_or(Out::Int(0), as_it_is);
+    let both = [("soft", limit(soft)), ("hard", limit(hard))].into_iter();
+    Out::Map(both.filter(|(_, limit)| format == Format::Yaml || *limit != Out::Int(0)).collect())
 }
 
 fn as_it_is(node: &Node) -> Out<'_> {

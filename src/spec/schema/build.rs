@@ -2,7 +2,7 @@
 
 use super::{
     BOOLEAN_OR_TEXT, Becomes, EXTRA_HOSTS, FILE_MOUNT, FILE_MOUNTS, Field, INTEGER_OR_TEXT, LIST_OF_TEXTS, LIST_OR_MAP,
-    Object, TEXT, ULIMITS,
+    Object, Others, TEXT, ULIMITS,
 };
 
 /// How an image is made.
@@ -34,5 +34,5 @@ pub(in crate::spec) static BUILD: Object = Object {
         Field::new("privileged", BOOLEAN_OR_TEXT, Becomes::Flag).ignored(),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };

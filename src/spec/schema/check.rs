@@ -1,6 +1,7 @@
 //! Holds a tree against the table and names every fault, each at the deepest place that is wrong.
 
 use super::{Accepts, FILE, Kinds, Object, user_name};
+use crate::spec::schema;
 use crate::spec::diagnostic::{Diagnostic, Location};
 use crate::spec::tree::{Mapping, Node, Path, Value};
 
@@ -154,7 +155,8 @@ impl Checker<'_> {
                     self.accept(&entry.node, &field.accepts);
                     self.path.pop();
                 }
-                None if object.extensible && key.starts_with("x-") => {}
+                None if object.others == schema::Others::Ignored => {}
+                None if object.others == schema::Others::Extensions && key.starts_with("x-") => {}
                 None => {
                     let place = if self.path.steps().is_empty() { String::new() } else { format!("{}: ", self.path) };
                     let known = object.fields.iter().map(|field| field.name);

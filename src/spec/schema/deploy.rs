@@ -1,7 +1,7 @@
 //! `services.*.deploy` and requests for devices.
 
 use super::{
-    Accepts, Becomes, Field, INTEGER_OR_TEXT, LIST_OF_TEXTS, LIST_OR_MAP, NUMBER_OR_TEXT, Object, SET_OF_TEXTS, Shown,
+    Accepts, Becomes, Field, INTEGER_OR_TEXT, LIST_OF_TEXTS, LIST_OR_MAP, NUMBER_OR_TEXT, Object, Others, SET_OF_TEXTS, Shown,
     TEXT,
 };
 
@@ -19,7 +19,7 @@ pub(in crate::spec) static DEPLOY: Object = Object {
         Field::new("endpoint_mode", TEXT, Becomes::Text),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static UPDATE: Object = Object {
@@ -32,7 +32,7 @@ static UPDATE: Object = Object {
         Field::new("order", Accepts::Words(&["start-first", "stop-first"]), Becomes::Text),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static RESOURCES: Object = Object {
@@ -41,7 +41,7 @@ static RESOURCES: Object = Object {
         Field::new("reservations", Accepts::Object(&RESERVATIONS), Becomes::Object(&RESERVATIONS)).when_set(),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static LIMITS: Object = Object {
@@ -51,7 +51,7 @@ static LIMITS: Object = Object {
         Field::new("pids", INTEGER_OR_TEXT, Becomes::Integer),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static RESERVATIONS: Object = Object {
@@ -71,12 +71,12 @@ static RESERVATIONS: Object = Object {
         ),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 /// Devices that a driver provides.
 pub(in crate::spec) static DEVICE_REQUEST: Object =
-    Object { fields: DEVICES, required: &["capabilities"], extensible: true };
+    Object { fields: DEVICES, required: &["capabilities"], others: Others::Extensions };
 
 /// The keys of a request for devices.
 pub(in crate::spec) const DEVICES: &[Field] = &[
@@ -90,16 +90,16 @@ pub(in crate::spec) const DEVICES: &[Field] = &[
 static GENERIC_RESOURCE: Object = Object {
     fields: &[Field::new("discrete_resource_spec", Accepts::Object(&DISCRETE), Becomes::Object(&DISCRETE)).when_set()],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static DISCRETE: Object = Object {
     fields: &[
-        Field::new("kind", TEXT, Becomes::Text).when_set(),
-        Field::new("value", NUMBER_OR_TEXT, Becomes::Integer).when_set(),
+        Field::new("kind", TEXT, Becomes::Text).shown(Shown::Always),
+        Field::new("value", NUMBER_OR_TEXT, Becomes::Integer).shown(Shown::Always),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static RESTART_POLICY: Object = Object {
@@ -110,7 +110,7 @@ static RESTART_POLICY: Object = Object {
         Field::new("window", TEXT, Becomes::Duration).when_set(),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static PLACEMENT: Object = Object {
@@ -124,8 +124,8 @@ static PLACEMENT: Object = Object {
         Field::new("max_replicas_per_node", INTEGER_OR_TEXT, Becomes::Unsigned),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static PREFERENCE: Object =
-    Object { fields: &[Field::new("spread", TEXT, Becomes::Text)], required: &[], extensible: true };
+    Object { fields: &[Field::new("spread", TEXT, Becomes::Text)], required: &[], others: Others::Extensions };

@@ -22,8 +22,19 @@ pub(in crate::spec) struct Object {
     pub fields: &'static [Field],
     /// Keys that must be there.
     pub required: &'static [&'static str],
-    /// Whether `x-…` may stand here.
-    pub extensible: bool,
+    /// What else may stand here.
+    pub others: Others,
+}
+
+/// Keys that an object does not know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::spec) enum Others {
+    /// None.
+    Refused,
+    /// `x-…`.
+    Extensions,
+    /// Any; they mean nothing.
+    Ignored,
 }
 
 impl Object {
@@ -143,6 +154,8 @@ pub(in crate::spec) enum Becomes {
     /// A list of these.
     List(&'static Becomes),
     /// A map of user's names to these; null stays.
+    Named(&'static Becomes),
+    /// The same, but what begins with `x-` is an extension here (see `fields::pairs`).
     Map(&'static Becomes),
     /// A map with known keys.
     Object(&'static Object),
@@ -159,8 +172,10 @@ pub(in crate::spec) enum Shown {
     JsonAlways,
     /// Always as JSON (an empty map where absent); as YAML unless empty.
     JsonEmptyMap,
-    /// As JSON always, and under this name: Docker Compose's type has none for JSON, so Go's own name shows.
-    JsonAs(&'static str),
+    /// Always, as zero where absent.
+    Always,
+    /// Always, and in JSON under this name: Docker Compose's type has none for JSON, so Go's own name shows.
+    AlwaysAs(&'static str),
     /// Never as JSON.
     YamlOnly,
     /// Never: read by an earlier stage, and gone.
@@ -216,7 +231,7 @@ const ULIMITS: Accepts = Accepts::Loose(
                 Field::new("hard", INTEGER_OR_TEXT, Becomes::Integer),
             ],
             required: &["soft", "hard"],
-            extensible: true,
+            others: Others::Extensions,
         }),
     ]),
 );
@@ -232,7 +247,7 @@ pub(in crate::spec) static FILE_MOUNT: Object = Object {
         Field::new("mode", NUMBER_OR_TEXT, Becomes::Mode).when_set(),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 fn any_name(name: &str) -> bool {

@@ -2,7 +2,7 @@
 
 use super::service::SERVICE;
 use super::{
-    Accepts, BOOLEAN_OR_TEXT, Becomes, DRIVER_OPTIONS, Field, INTEGER, Kinds, LIST_OF_TEXTS, LIST_OR_MAP, Object,
+    Accepts, BOOLEAN_OR_TEXT, Becomes, DRIVER_OPTIONS, Field, INTEGER, Kinds, LIST_OF_TEXTS, LIST_OR_MAP, Object, Others,
     Shown, TEXT, TEXT_OR_LIST, user_name,
 };
 
@@ -13,20 +13,20 @@ pub(in crate::spec) static FILE: Object = Object {
         Field::new("version", TEXT, Becomes::Text).shown(Shown::Never),
         Field::new("include", Accepts::List(&Accepts::Either(&[TEXT, Accepts::Object(&INCLUDE)])), Becomes::Same)
             .shown(Shown::Never),
-        Field::new("services", Accepts::Named(&Accepts::Object(&SERVICE)), Becomes::Map(&Becomes::Object(&SERVICE)))
+        Field::new("services", Accepts::Named(&Accepts::Object(&SERVICE)), Becomes::Named(&Becomes::Object(&SERVICE)))
             .when_set(),
         Field::new(
             "networks",
             Accepts::Loose(user_name, &Accepts::Either(&[Accepts::Scalar(Kinds::NULL), Accepts::Object(&NETWORK)])),
-            Becomes::Map(&Becomes::Object(&NETWORK)),
+            Becomes::Named(&Becomes::Object(&NETWORK)),
         ),
         Field::new(
             "volumes",
             Accepts::Named(&Accepts::Either(&[Accepts::Scalar(Kinds::NULL), Accepts::Object(&VOLUME)])),
-            Becomes::Map(&Becomes::Object(&VOLUME)),
+            Becomes::Named(&Becomes::Object(&VOLUME)),
         ),
-        Field::new("secrets", Accepts::Named(&Accepts::Object(&SECRET)), Becomes::Map(&Becomes::Object(&SECRET))),
-        Field::new("configs", Accepts::Named(&Accepts::Object(&CONFIG)), Becomes::Map(&Becomes::Object(&CONFIG))),
+        Field::new("secrets", Accepts::Named(&Accepts::Object(&SECRET)), Becomes::Named(&Becomes::Object(&SECRET))),
+        Field::new("configs", Accepts::Named(&Accepts::Object(&CONFIG)), Becomes::Named(&Becomes::Object(&CONFIG))),
         Field::new(
             "models",
             Accepts::Loose(user_name, &Accepts::Object(&MODEL)),
@@ -35,7 +35,7 @@ pub(in crate::spec) static FILE: Object = Object {
         .shown(Shown::YamlOnly),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static INCLUDE: Object = Object {
@@ -45,12 +45,12 @@ static INCLUDE: Object = Object {
         Field::new("project_directory", TEXT, Becomes::Same),
     ],
     required: &[],
-    extensible: false,
+    others: Others::Refused,
 };
 
 /// `external` as the first versions of Compose had it: a map with the name.
 static EXTERNAL: Object =
-    Object { fields: &[Field::new("name", TEXT, Becomes::Text)], required: &[], extensible: true };
+    Object { fields: &[Field::new("name", TEXT, Becomes::Text)], required: &[], others: Others::Extensions };
 
 const EXTERNAL_OR_NAME: Accepts = Accepts::Either(&[BOOLEAN_OR_TEXT, Accepts::Object(&EXTERNAL)]);
 /// For secrets and configs the schema lets anything stand beside the name.
@@ -74,7 +74,7 @@ static NETWORK: Object = Object {
         Field::new("enable_ipv6", BOOLEAN_OR_TEXT, Becomes::Flag).when_set(),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static IPAM: Object = Object {
@@ -84,7 +84,7 @@ static IPAM: Object = Object {
         Field::new("options", Accepts::Map(&TEXT), Becomes::TextMap).shown(Shown::Never).ignored(),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static POOL: Object = Object {
@@ -95,7 +95,7 @@ static POOL: Object = Object {
         Field::new("aux_addresses", Accepts::Map(&TEXT), Becomes::TextMap),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static VOLUME: Object = Object {
@@ -107,7 +107,7 @@ static VOLUME: Object = Object {
         Field::new("labels", LIST_OR_MAP, Becomes::TextMap),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static SECRET: Object = Object {
@@ -118,11 +118,11 @@ static SECRET: Object = Object {
         Field::new("external", LOOSE_EXTERNAL, Becomes::Flag),
         Field::new("labels", LIST_OR_MAP, Becomes::TextMap),
         Field::new("driver", TEXT, Becomes::Text).ignored(),
-        Field::new("driver_opts", DRIVER_OPTIONS, Becomes::TextMap).ignored(),
+        Field::new("driver_opts", DRIVER_OPTIONS, Becomes::PlainMap).ignored(),
         Field::new("template_driver", TEXT, Becomes::Text).ignored(),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static CONFIG: Object = Object {
@@ -136,7 +136,7 @@ static CONFIG: Object = Object {
         Field::new("template_driver", TEXT, Becomes::Text).ignored(),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static MODEL: Object = Object {
@@ -147,5 +147,5 @@ static MODEL: Object = Object {
         Field::new("runtime_flags", LIST_OF_TEXTS, Becomes::Texts),
     ],
     required: &["model"],
-    extensible: true,
+    others: Others::Extensions,
 };

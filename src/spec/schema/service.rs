@@ -4,7 +4,7 @@ use super::build::BUILD;
 use super::deploy::{DEPLOY, DEVICE_REQUEST, DEVICES};
 use super::{
     Accepts, BOOLEAN, BOOLEAN_OR_TEXT, Becomes, COMMAND, DRIVER_OPTIONS, EXTRA_HOSTS, FILE_MOUNT, FILE_MOUNTS, Field,
-    INTEGER_OR_TEXT, Kinds, LIST_OF_TEXTS, LIST_OR_MAP, NUMBER, NUMBER_OR_TEXT, Object, SET_OF_TEXTS, Shown, TEXT,
+    INTEGER_OR_TEXT, Kinds, LIST_OF_TEXTS, LIST_OR_MAP, NUMBER, NUMBER_OR_TEXT, Object, Others, SET_OF_TEXTS, Shown, TEXT,
     TEXT_OR_LIST, ULIMITS, user_name,
 };
 
@@ -51,7 +51,7 @@ pub(in crate::spec) static SERVICE: Object = Object {
         Field::new(
             "depends_on",
             Accepts::Either(&[SET_OF_TEXTS, Accepts::Named(&Accepts::Object(&DEPENDENCY))]),
-            Becomes::Map(&Becomes::Object(&DEPENDENCY)),
+            Becomes::Named(&Becomes::Object(&DEPENDENCY)),
         ),
         Field::new(
             "deploy",
@@ -168,7 +168,7 @@ pub(in crate::spec) static SERVICE: Object = Object {
         Field::new("pre_stop", HOOKS, Becomes::List(&Becomes::Object(&HOOK))),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 const HOOKS: Accepts = Accepts::List(&Accepts::Object(&HOOK));
@@ -199,7 +199,7 @@ fn no_name(_: &str) -> bool {
 static DEVELOP: Object = Object {
     fields: &[Field::new("watch", Accepts::List(&Accepts::Object(&WATCH)), Becomes::List(&Becomes::Object(&WATCH)))],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static WATCH: Object = Object {
@@ -217,7 +217,7 @@ static WATCH: Object = Object {
         Field::new("initial_sync", BOOLEAN, Becomes::Flag),
     ],
     required: &["path", "action"],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static HOOK: Object = Object {
@@ -229,7 +229,7 @@ static HOOK: Object = Object {
         Field::new("environment", LIST_OR_MAP, Becomes::NullableMap),
     ],
     required: &["command"],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static BLKIO: Object = Object {
@@ -247,27 +247,27 @@ static BLKIO: Object = Object {
         Field::new("device_write_iops", BLKIO_LIMITS, Becomes::List(&Becomes::Object(&BLKIO_LIMIT))).ignored(),
     ],
     required: &[],
-    extensible: false,
+    others: Others::Refused,
 };
 
 const BLKIO_LIMITS: Accepts = Accepts::List(&Accepts::Object(&BLKIO_LIMIT));
 
 static BLKIO_LIMIT: Object = Object {
     fields: &[
-        Field::new("path", TEXT, Becomes::Text).shown(Shown::JsonAs("Path")),
-        Field::new("rate", INTEGER_OR_TEXT, Becomes::Bytes).shown(Shown::JsonAs("Rate")),
+        Field::new("path", TEXT, Becomes::Text).shown(Shown::AlwaysAs("Path")),
+        Field::new("rate", INTEGER_OR_TEXT, Becomes::Bytes).shown(Shown::AlwaysAs("Rate")),
     ],
     required: &[],
-    extensible: false,
+    others: Others::Refused,
 };
 
 static BLKIO_WEIGHT: Object = Object {
     fields: &[
-        Field::new("path", TEXT, Becomes::Text).shown(Shown::JsonAs("Path")),
-        Field::new("weight", INTEGER_OR_TEXT, Becomes::Integer).shown(Shown::JsonAs("Weight")),
+        Field::new("path", TEXT, Becomes::Text).shown(Shown::AlwaysAs("Path")),
+        Field::new("weight", INTEGER_OR_TEXT, Becomes::Integer).shown(Shown::AlwaysAs("Weight")),
     ],
     required: &[],
-    extensible: false,
+    others: Others::Refused,
 };
 
 static CREDENTIAL_SPEC: Object = Object {
@@ -277,7 +277,7 @@ static CREDENTIAL_SPEC: Object = Object {
         Field::new("registry", TEXT, Becomes::Text),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static DEPENDENCY: Object = Object {
@@ -291,7 +291,7 @@ static DEPENDENCY: Object = Object {
         Field::new("required", BOOLEAN, Becomes::Flag).when_set(),
     ],
     required: &["condition"],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static DEVICE: Object = Object {
@@ -301,7 +301,7 @@ static DEVICE: Object = Object {
         Field::new("permissions", TEXT, Becomes::Text),
     ],
     required: &["source"],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static ENV_FILE: Object = Object {
@@ -311,17 +311,17 @@ static ENV_FILE: Object = Object {
         Field::new("format", TEXT, Becomes::Text),
     ],
     required: &["path"],
-    extensible: false,
+    others: Others::Refused,
 };
 
 static EXTENDS: Object = Object {
     fields: &[Field::new("service", TEXT, Becomes::Text), Field::new("file", TEXT, Becomes::Text)],
     required: &["service"],
-    extensible: false,
+    others: Others::Refused,
 };
 
 /// As a device request, but the schema lets anything stand besides.
-static GPU: Object = Object { fields: DEVICES, required: &[], extensible: true };
+static GPU: Object = Object { fields: DEVICES, required: &[], others: Others::Ignored };
 
 static HEALTHCHECK: Object = Object {
     fields: &[
@@ -334,7 +334,7 @@ static HEALTHCHECK: Object = Object {
         Field::new("disable", BOOLEAN_OR_TEXT, Becomes::Flag),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static LOGGING: Object = Object {
@@ -347,13 +347,13 @@ static LOGGING: Object = Object {
         ),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static MODEL_USE: Object = Object {
     fields: &[Field::new("endpoint_var", TEXT, Becomes::Text), Field::new("model_var", TEXT, Becomes::Text)],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static ATTACHMENT: Object = Object {
@@ -369,7 +369,7 @@ static ATTACHMENT: Object = Object {
         Field::new("priority", NUMBER, Becomes::Integer),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static PORT: Object = Object {
@@ -383,7 +383,7 @@ static PORT: Object = Object {
         Field::new("app_protocol", TEXT, Becomes::Text),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static PROVIDER: Object = Object {
@@ -392,7 +392,7 @@ static PROVIDER: Object = Object {
         Field::new("options", Accepts::Loose(super::any_name, &PROVIDER_OPTION), Becomes::Options),
     ],
     required: &["type"],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 const PROVIDER_SCALAR: Accepts = Accepts::Scalar(Kinds::TEXT.or(Kinds::NUMBER).or(Kinds::BOOLEAN));
@@ -411,7 +411,7 @@ static MOUNT: Object = Object {
         Field::new("image", Accepts::Object(&MOUNT_IMAGE), Becomes::Object(&MOUNT_IMAGE)).when_set(),
     ],
     required: &["type"],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static MOUNT_BIND: Object = Object {
@@ -422,7 +422,7 @@ static MOUNT_BIND: Object = Object {
         Field::new("recursive", Accepts::Words(&["enabled", "disabled", "writable", "readonly"]), Becomes::Text),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static MOUNT_VOLUME: Object = Object {
@@ -432,20 +432,20 @@ static MOUNT_VOLUME: Object = Object {
         Field::new("subpath", TEXT, Becomes::Text),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static MOUNT_TMPFS: Object = Object {
     fields: &[
         Field::new("size", Accepts::Within(0, i128::MAX), Becomes::Bytes),
-        Field::new("mode", NUMBER_OR_TEXT, Becomes::Integer),
+        Field::new("mode", NUMBER_OR_TEXT, Becomes::Unsigned),
     ],
     required: &[],
-    extensible: true,
+    others: Others::Extensions,
 };
 
 static MOUNT_IMAGE: Object =
-    Object { fields: &[Field::new("subpath", TEXT, Becomes::Text)], required: &[], extensible: true };
+    Object { fields: &[Field::new("subpath", TEXT, Becomes::Text)], required: &[], others: Others::Extensions };
 
 #[cfg(test)]
 mod tests {
