@@ -1,8 +1,8 @@
 //! Holds a tree against the table and names every fault, each at the deepest place that is wrong.
 
 use super::{Accepts, FILE, Kinds, Object, user_name};
-use crate::spec::schema;
 use crate::spec::diagnostic::{Diagnostic, Location};
+use crate::spec::schema;
 use crate::spec::tree::{Mapping, Node, Path, Value};
 
 /// Adds a fault to `found` for each thing of a merged model that the Compose schema does not know or that has the wrong type.

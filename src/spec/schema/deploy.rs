@@ -1,8 +1,8 @@
 //! `services.*.deploy` and requests for devices.
 
 use super::{
-    Accepts, Becomes, Field, INTEGER_OR_TEXT, LIST_OF_TEXTS, LIST_OR_MAP, NUMBER_OR_TEXT, Object, Others, SET_OF_TEXTS, Shown,
-    TEXT,
+    Accepts, Becomes, Field, INTEGER_OR_TEXT, LIST_OF_TEXTS, LIST_OR_MAP, NUMBER_OR_TEXT, Object, Others, SET_OF_TEXTS,
+    Shown, TEXT,
 };
 
 /// Most of it is for a cluster and ignored without a word, as Docker Compose does; what counts on one machine is honoured.

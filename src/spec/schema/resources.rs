@@ -2,8 +2,8 @@
 
 use super::service::SERVICE;
 use super::{
-    Accepts, BOOLEAN_OR_TEXT, Becomes, DRIVER_OPTIONS, Field, INTEGER, Kinds, LIST_OF_TEXTS, LIST_OR_MAP, Object, Others,
-    Shown, TEXT, TEXT_OR_LIST, user_name,
+    Accepts, BOOLEAN_OR_TEXT, Becomes, DRIVER_OPTIONS, Field, INTEGER, Kinds, LIST_OF_TEXTS, LIST_OR_MAP, Object,
+    Others, Shown, TEXT, TEXT_OR_LIST, user_name,
 };
 
 /// A compose file.

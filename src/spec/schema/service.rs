@@ -4,8 +4,8 @@ use super::build::BUILD;
 use super::deploy::{DEPLOY, DEVICE_REQUEST, DEVICES};
 use super::{
     Accepts, BOOLEAN, BOOLEAN_OR_TEXT, Becomes, COMMAND, DRIVER_OPTIONS, EXTRA_HOSTS, FILE_MOUNT, FILE_MOUNTS, Field,
-    INTEGER_OR_TEXT, Kinds, LIST_OF_TEXTS, LIST_OR_MAP, NUMBER, NUMBER_OR_TEXT, Object, Others, SET_OF_TEXTS, Shown, TEXT,
-    TEXT_OR_LIST, ULIMITS, user_name,
+    INTEGER_OR_TEXT, Kinds, LIST_OF_TEXTS, LIST_OR_MAP, NUMBER, NUMBER_OR_TEXT, Object, Others, SET_OF_TEXTS, Shown,
+    TEXT, TEXT_OR_LIST, ULIMITS, user_name,
 };
 
 /// A service.
