@@ -407,7 +407,7 @@ impl Networks {
         };
         let holder = match endpoints.find(|endpoint| endpoint.published.iter().any(clash)) {
             Some(endpoint) => {
-                format!("it is published by container {} (project {})", endpoint.name, endpoint.project)
+                format!("container {} (project {})", endpoint.name, endpoint.project)
             }
             None => holder,
         };

@@ -357,7 +357,7 @@ pub enum NetworkError {
         reason: String,
     },
     /// Tell the user who has the port, and which is free.
-    #[error("cannot publish {protocol} port {address}: {holder}{}", free.map_or(String::new(), |free| format!("; {free} is free")))]
+    #[error("cannot publish {protocol} port {address}: it is taken by {holder}{}", free.map_or(String::new(), |free| format!("; {free} is free")))]
     PortTaken {
         /// Where on the host, with the port.
         address: std::net::SocketAddr,

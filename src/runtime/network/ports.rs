@@ -63,7 +63,7 @@ pub fn hold(
     };
     // A machine without IPv6 publishes on IPv4 alone, unless IPv6 was asked for.
     let optional = |address: &IpAddr| addresses.len() > 1 && address.is_ipv6();
-    match mapping.published {
+    match mapping.published.filter(|(first, _)| *first != 0) {
         Some((first, last)) => {
             let mut taken = None;
             for port in first..=last.max(first) {
@@ -123,7 +123,7 @@ fn hold_all(
             }
             Err(Errno::EADDRINUSE) => {
                 let address = (*address, port).into();
-                let holder = "it is already allocated".to_owned();
+                let holder = UNKNOWN.to_owned();
                 return Err(NetworkError::PortTaken { address, protocol: mapping.protocol, holder, free: None });
             }
             Err(errno) => {
@@ -149,7 +149,8 @@ fn explain(taken: Option<NetworkError>, mapping: &PortMapping, first: u16, last:
     match taken {
         Some(NetworkError::PortTaken { address, protocol, holder, .. }) => {
             let holder = process_on(address, protocol).unwrap_or(holder);
-            let holder = if last > first { format!("ports {first}-{last} are all taken; {holder}") } else { holder };
+            let holder =
+                if last > first { format!("{holder}, and so are all others up to {last}") } else { holder };
             let above = (last.max(first).saturating_add(1)..=u16::MAX).take(1000);
             let free = above.into_iter().find(|port| bind((address.ip(), *port).into(), protocol).is_ok());
             NetworkError::PortTaken { address, protocol, holder, free }
@@ -158,7 +159,7 @@ fn explain(taken: Option<NetworkError>, mapping: &PortMapping, first: u16, last:
         None => NetworkError::PortTaken {
             address: (mapping.host_ip.unwrap_or(Ipv4Addr::UNSPECIFIED.into()), first).into(),
             protocol: mapping.protocol,
-            holder: "the container has no address to publish".to_owned(),
+            holder: UNKNOWN.to_owned(),
             free: None,
         },
     }
@@ -194,7 +195,10 @@ fn bound_port(socket: &OwnedFd) -> Result<u16, crate::runtime::sys::OsError> {
     Ok(port.or_else(|| address.as_sockaddr_in6().map(|address| address.port())).unwrap_or(0))
 }
 
-/// Which process of the machine has a port: `it is taken by nginx (pid 812)`. `None` if that can't be found out, as of a
+/// Who has a port when it can't be found out.
+const UNKNOWN: &str = "another program";
+
+/// Which process of the machine has a port: `nginx (pid 812)`. `None` if that can't be found out, as of a
 /// process in another container.
 fn process_on(address: SocketAddr, protocol: Protocol) -> Option<String> {
     let inode = inode_on(address, protocol)?;
@@ -204,7 +208,7 @@ fn process_on(address: SocketAddr, protocol: Protocol) -> Option<String> {
         let Ok(files) = fs::read_dir(process.path().join("fd")) else { continue };
         if files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|link| link == Path::new(&wanted))) {
             let command = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            return Some(format!("it is taken by {} (pid {pid})", command.trim_end()));
+            return Some(format!("{} (pid {pid})", command.trim_end()));
         }
     }
     None

@@ -172,7 +172,7 @@ fn a_taken_port_names_who_has_it_and_one_that_is_free() {
     let error = host.connect(&Spec::new("db", &["n"]).publish(None, Some(port), 80)).map(drop).unwrap_err();
     let text = error.to_string();
     assert!(
-        text.starts_with(&format!("cannot publish tcp port 0.0.0.0:{port}: it is published by container web")),
+        text.starts_with(&format!("cannot publish tcp port 0.0.0.0:{port}: it is taken by container web")),
         "{text}"
     );
     assert!(text.contains("(project p); "), "{text}");
