@@ -149,8 +149,7 @@ fn explain(taken: Option<NetworkError>, mapping: &PortMapping, first: u16, last:
     match taken {
         Some(NetworkError::PortTaken { address, protocol, holder, .. }) => {
             let holder = process_on(address, protocol).unwrap_or(holder);
-            let holder =
-                if last > first { format!("{holder}, and so are all others up to {last}") } else { holder };
+            let holder = if last > first { format!("{holder}, and so are all others up to {last}") } else { holder };
             let above = (last.max(first).saturating_add(1)..=u16::MAX).take(1000);
             let free = above.into_iter().find(|port| bind((address.ip(), *port).into(), protocol).is_ok());
             NetworkError::PortTaken { address, protocol, holder, free }
