@@ -22,6 +22,13 @@ pub struct Form {
     pub split: bool,
 }
 
+impl Form {
+    /// When a line was written, where that is told.
+    fn stamp(&self, time: i64) -> String {
+        if self.timestamps { time::precise(time) + " " } else { String::new() }
+    }
+}
+
 /// Writes when this much has been gathered even if more is waiting.
 const FULL: usize = 1 << 18;
 
@@ -41,7 +48,8 @@ pub struct LogPrinter<O: Write, E: Write> {
 struct Source {
     name: String,
     prefix: Vec<u8>,
-    partial: [Vec<u8>; 2],
+    /// An unfinished line of each stream, and when it began.
+    partial: [(Vec<u8>, i64); 2],
 }
 
 impl<O: Write, E: Write> LogPrinter<O, E> {
@@ -63,7 +71,7 @@ impl<O: Write, E: Write> LogPrinter<O, E> {
     pub fn register(&mut self, id: &ContainerId, name: &str) {
         let next = style::PREFIXES[self.colours.len() % style::PREFIXES.len()];
         self.colours.entry(name.to_owned()).or_insert(next);
-        let source = Source { name: name.to_owned(), prefix: Vec::new(), partial: [Vec::new(), Vec::new()] };
+        let source = Source { name: name.to_owned(), prefix: Vec::new(), partial: Default::default() };
         self.sources.entry(id.clone()).or_insert(source);
         self.width = self.width.max(name.chars().count() + 1);
         for source in self.sources.values_mut() {
@@ -76,8 +84,11 @@ impl<O: Write, E: Write> LogPrinter<O, E> {
         let Some(source) = self.sources.get_mut(&chunk.container) else { return Ok(()) };
         let from = usize::from(chunk.stream == Stream::Stderr);
         let out = &mut self.gathered[if self.form.split { from } else { 0 }];
-        let partial = &mut source.partial[from];
-        let stamp = if self.form.timestamps { time::precise(chunk.time) + " " } else { String::new() };
+        let (partial, began) = &mut source.partial[from];
+        if partial.is_empty() {
+            *began = chunk.time;
+        }
+        let stamp = self.form.stamp(chunk.time);
         let bare = source.prefix.is_empty() && stamp.is_empty();
         let whole = chunk.bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
         let (lines, rest) = chunk.bytes.split_at(whole);
@@ -98,9 +109,13 @@ impl<O: Write, E: Write> LogPrinter<O, E> {
     /// The container writes no more for now: its unfinished lines are printed as they are.
     pub fn end(&mut self, id: &ContainerId) {
         let Some(source) = self.sources.get_mut(id) else { return };
-        for (from, partial) in source.partial.iter_mut().enumerate().filter(|(_, partial)| !partial.is_empty()) {
+        for (from, (partial, began)) in source.partial.iter_mut().enumerate() {
+            if partial.is_empty() {
+                continue;
+            }
             let out = &mut self.gathered[if self.form.split { from } else { 0 }];
             out.extend_from_slice(&source.prefix);
+            out.extend_from_slice(self.form.stamp(*began).as_bytes());
             out.append(partial);
             out.push(b'\n');
         }
@@ -238,8 +253,10 @@ mod tests {
         assert_eq!(out, "one\n\ntwo\n");
         let (out, _) = printed(Form { prefix: true, timestamps: true, ..Form::default() }, |printer| {
             printer.register(&id("a"), "a-1");
-            printer.chunk(&chunk("a", Stream::Stdout, "one\n")).unwrap();
+            printer.chunk(&chunk("a", Stream::Stdout, "one\ntw")).unwrap();
+            printer.end(&id("a"));
         });
-        assert_eq!(out, "a-1  | 2023-11-14T22:13:20.000000000Z one\n");
+        let stamp = "a-1  | 2023-11-14T22:13:20.000000000Z";
+        assert_eq!(out, format!("{stamp} one\n{stamp} tw\n"));
     }
 }

@@ -256,11 +256,24 @@ impl Cursor {
             }
             cursor.last = segment.record(read)?;
             cursor.read = read;
+            let ends = cursor.last.ends;
+            let mut starts = [segment.line_start(0, ends[0])?, segment.line_start(1, ends[1])?];
+            // A line that a run did not end ended with it: nothing from before the last mark is begun.
+            let mut before = read;
+            while before > 0 {
+                let record = segment.record(before)?;
+                if record.mark != Mark::Output {
+                    starts = [starts[0].max(record.ends[0]), starts[1].max(record.ends[1])];
+                    break;
+                }
+                if record.ends[0] <= starts[0] && record.ends[1] <= starts[1] {
+                    break;
+                }
+                before -= 1;
+            }
             for stream in [0, 1] {
                 cursor.begun[stream].clear();
-                let end = cursor.last.ends[stream];
-                let start = segment.line_start(stream, end)?;
-                segment.bytes(stream, start, end, &mut cursor.begun[stream])?;
+                segment.bytes(stream, starts[stream], ends[stream], &mut cursor.begun[stream])?;
             }
             cursor.segment = Some(segment);
             newest = false;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use xcompose::engine::{ContainerState, Engine, EngineError, EventAction, Stream, Subject, WaitFor};
+use xcompose::engine::{ContainerState, Engine, EngineError, EventAction, LogQuery, Stream, Subject, WaitFor};
 use xcompose::values::health::{Health, HealthCheck, Probe};
 use xcompose::values::restart::Restart;
 use xcompose::values::signal::Signal;
@@ -54,6 +54,25 @@ fn a_policy_restarts_until_its_limit_and_counts() {
     assert!(matches!(stack.exited(&id), ContainerState::Exited { status: 7, .. }));
     assert_eq!(stack.observed(&id).restart_count, 2);
     assert_eq!(stack.output(&id, Stream::Stdout), "run\nrun\nrun\n");
+    stack.down();
+}
+
+#[test]
+fn a_line_that_a_run_did_not_end_is_told_with_that_run_alone() {
+    if cannot_run() {
+        return;
+    }
+    let stack = Stack::new("unended");
+    let id = stack.run("a", "printf unended");
+    stack.exited(&id);
+    let whole = stack.log(&id, &LogQuery::default());
+    assert_eq!(whole.last().unwrap().bytes, b"unended");
+    let after = LogQuery { since: Some(whole.last().unwrap().time + 1), ..LogQuery::default() };
+    assert_eq!(stack.log(&id, &after), [], "it is not told again to who has seen it");
+    stack.wait(stack.runtime.start_container(&id)).unwrap();
+    stack.exited(&id);
+    let second: Vec<u8> = stack.log(&id, &after).into_iter().flat_map(|chunk| chunk.bytes).collect();
+    assert_eq!(second, b"unended", "the second run's alone");
     stack.down();
 }
 
