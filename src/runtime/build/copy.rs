@@ -120,9 +120,7 @@ pub(in crate::runtime) fn copy_content(root: OwnedFd, below: &Path, to: &OwnedFd
     let manner =
         Manner { owner: None, archive_owner: None, mode: None, unpack: Archives::Kept, parents: Parents::Dropped };
     let Ok(model) = open_directory_in(&origin.root, &below) else { return Ok(()) };
-    for selected in origin.folder(&below)? {
-        copy_folder(&origin, &selected, to, Path::new(""), manner)?;
-    }
+    copy_folder(&origin, &origin.folder(&below)?, to, Path::new(""), manner)?;
     let status = nix::sys::stat::fstat(&model).or_os("stat", shown(&below))?;
     own_and_mode(to, &status, manner).or_os("chmod", shown(&below))?;
     Ok(set_time(to, &status).or_os("utimensat", shown(&below))?)

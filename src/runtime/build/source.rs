@@ -89,12 +89,12 @@ impl Origin<'_> {
     }
 
     /// A folder by its plain name, with everything in it.
-    pub(super) fn folder(&self, path: &Path) -> Result<Option<Selected>, OsError> {
+    pub(super) fn folder(&self, path: &Path) -> Result<Selected, OsError> {
         let opened = open_directory_in(&self.root, path).or_os("open", path.display().to_string())?;
         let status = fstat(&opened).or_os("stat", path.display().to_string())?;
         let mut items = vec![Item { path: path.to_owned(), below: PathBuf::new(), status, target: None }];
         self.walk(path, &Ignore::default(), &mut items)?;
-        Ok(Some(Selected { name: OsString::new(), parents: PathBuf::new(), items }))
+        Ok(Selected { name: OsString::new(), parents: PathBuf::new(), items })
     }
 
     fn hides(&self, path: &Path) -> bool {

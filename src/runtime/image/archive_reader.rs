@@ -80,6 +80,9 @@ pub(in crate::runtime) struct ArchiveReader<R> {
     global: BTreeMap<Vec<u8>, Vec<u8>>,
 }
 
+/// Length of a sparse file, and what of it is stored.
+type Sparse = (u64, Vec<(u64, u64)>);
+
 /// Records before an entry that say more of it than its header can.
 #[derive(Default)]
 struct Records {
@@ -294,7 +297,7 @@ impl<R: Read> ArchiveReader<R> {
     }
 
     /// The map of an old GNU sparse file: in its header and in blocks behind it.
-    fn gnu_sparse(&mut self, header: &tar::Header) -> Result<(u64, Vec<(u64, u64)>), ArchiveError> {
+    fn gnu_sparse(&mut self, header: &tar::Header) -> Result<Sparse, ArchiveError> {
         let wrong = |offset| ArchiveError::Damaged { offset, reason: "the map of a sparse file is malformed" };
         let gnu = header.as_gnu().ok_or(wrong(self.offset))?;
         let size = gnu.real_size().map_err(|_| wrong(self.offset))?;
@@ -325,7 +328,7 @@ impl<R: Read> ArchiveReader<R> {
     }
 
     /// The map of a sparse file in the PAX formats 0.0, 0.1 and 1.0; `None` if it is not sparse.
-    fn pax_sparse(&mut self, records: &Records) -> Result<Option<(u64, Vec<(u64, u64)>)>, ArchiveError> {
+    fn pax_sparse(&mut self, records: &Records) -> Result<Option<Sparse>, ArchiveError> {
         let offset = self.offset;
         let wrong = || ArchiveError::Damaged { offset, reason: "the map of a sparse file is malformed" };
         let number = |key: &[u8]| records.pax.get(key).and_then(|text| decimal(text));

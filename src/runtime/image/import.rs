@@ -46,7 +46,7 @@ impl Store {
         let mut digester = Digester::new(std::io::sink());
         let packed = pack(&root, &mut digester).map_err(failed("pack", subject))?;
         let (diff_id, length, _) = digester.finish();
-        let record = LayerRecord { size: packed.size, archive: LayerArchive::Packed { length } };
+        let record = LayerRecord { size: packed.size, archive: LayerArchive::Packed { length }, made_in: None };
         self.add_layer(staging, files, &diff_id, &record)?;
         Ok((diff_id, packed.size))
     }

@@ -256,7 +256,7 @@ impl Loader<'_> {
             let (digest, size) = self.store.add_blob(self.staging, &mut File::open(path)?)?;
             LayerArchive::Blob(LayerBlob { digest, size, media_type: compression.media_type().to_owned() })
         };
-        Ok(self.store.add_layer(self.staging, &files, diff_id, &LayerRecord { size, archive })?)
+        Ok(self.store.add_layer(self.staging, &files, diff_id, &LayerRecord { size, archive, made_in: None })?)
     }
 
     fn file(&self, name: &str) -> Result<&Path, LoadError> {

@@ -43,6 +43,9 @@ pub struct LayerRecord {
     pub size: u64,
     /// How to have its archive again.
     pub archive: LayerArchive,
+    /// The boot in which it was made, until it is known to be on disk: after a power cut its files may be anything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub made_in: Option<String>,
 }
 
 /// Where the archive of a layer comes from.
@@ -147,9 +150,20 @@ impl Store {
         self.layer(diff_id).join("diff")
     }
 
-    /// What is written beside a layer; `None` if there is no such layer.
+    /// What is written beside a layer; `None` if there is no such layer, or one that may have been torn by a power cut.
     pub(in crate::runtime) fn layer_record(&self, diff_id: &Digest) -> Result<Option<LayerRecord>, EngineError> {
-        store::read(&self.layer(diff_id).join("layer.json")).map_err(failed("read", self.subject()))
+        self.read_layer(diff_id).map_err(failed("read", self.subject()))
+    }
+
+    fn read_layer(&self, diff_id: &Digest) -> io::Result<Option<LayerRecord>> {
+        let record: Option<LayerRecord> = match store::read(&self.layer(diff_id).join("layer.json")) {
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+            other => other?,
+        };
+        match record {
+            Some(LayerRecord { made_in: Some(boot), .. }) if boot != this_boot()? => Ok(None),
+            other => Ok(other),
+        }
     }
 
     /// Makes the layer whose files lie in `staged` (below a staging folder) visible; one that is there already stays.
@@ -170,18 +184,25 @@ impl Store {
         diff_id: &Digest,
         record: &LayerRecord,
     ) -> Result<(), OsError> {
+        let record = LayerRecord { made_in: Some(this_boot().or_os("read", BOOT)?), ..record.clone() };
         let folder = staging.path().join(format!("layer-{}", diff_id.hex()));
         let subject = || folder.display().to_string();
         DirBuilder::new().mode(0o700).create(&folder).or_os("mkdir", subject())?;
         fs::rename(staged, folder.join("diff")).or_os("rename", subject())?;
-        store::write(&folder.join("layer.json"), record, store::Durability::Disk).or_os("write", subject())?;
-        match fs::rename(&folder, self.layer(diff_id)) {
-            // Another process was faster; what has one digest has one content.
-            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {
-                Ok(())
-            }
-            other => other.or_os("rename", subject()),
+        store::write(&folder.join("layer.json"), &record, store::Durability::Disk).or_os("write", subject())?;
+        let place = self.layer(diff_id);
+        match fs::rename(&folder, &place) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::AlreadyExists) => {}
+            other => return other.or_os("rename", subject()),
         }
+        if self.read_layer(diff_id).or_os("read", subject())?.is_some() {
+            // Another process was faster; what has one digest has one content.
+            return Ok(());
+        }
+        // A torn one of a former boot gives way.
+        let away = staging.path().join(format!("torn-{}", diff_id.hex()));
+        fs::rename(&place, &away).or_os("rename", subject())?;
+        fs::rename(&folder, &place).or_os("rename", subject())
     }
 
     /// Where a blob lies.
@@ -240,18 +261,32 @@ impl Store {
         }
         if !known {
             self.add_blob(staging, &mut &text[..])?;
-            let root = File::open(&self.root)
-                .or_os("open", self.root.display().to_string())
-                .map_err(failed("store", image(&id)))?;
-            nix::unistd::syncfs(&root)
-                .or_os("syncfs", self.root.display().to_string())
-                .map_err(failed("store", image(&id)))?;
+            self.settle(document).map_err(failed("store", image(&id)))?;
         }
         self.change(|index| {
             index.publish(&id, size, names, now());
             Ok(())
         })?;
         Ok(id)
+    }
+
+    /// Waits until the layers of an image are on disk, and notes it beside them.
+    fn settle(&self, document: &ImageDocument) -> Result<(), OsError> {
+        let shown = || self.root.display().to_string();
+        let root = File::open(&self.root).or_os("open", shown())?;
+        nix::unistd::syncfs(&root).or_os("syncfs", shown())?;
+        let digests = document.rootfs.diff_ids.iter().filter_map(|text| Digest::try_from(text.as_str()).ok());
+        let mut noted = false;
+        for digest in digests {
+            let Some(record) = self.read_layer(&digest).or_os("read", shown())? else { continue };
+            if record.made_in.is_some() {
+                let record = LayerRecord { made_in: None, ..record };
+                store::write(&self.layer(&digest).join("layer.json"), &record, store::Durability::Disk)
+                    .or_os("write", shown())?;
+                noted = true;
+            }
+        }
+        if noted { nix::unistd::syncfs(&root).or_os("syncfs", shown()) } else { Ok(()) }
     }
 
     /// The document of an image and its bytes.
@@ -357,6 +392,13 @@ impl Store {
         let digests = document.rootfs.diff_ids.iter().filter_map(|text| Digest::try_from(text.as_str()).ok());
         digests.map(|digest| self.layer_files(&digest)).collect()
     }
+}
+
+/// Where the kernel names the present boot.
+const BOOT: &str = "/proc/sys/kernel/random/boot_id";
+
+fn this_boot() -> io::Result<String> {
+    Ok(fs::read_to_string(BOOT)?.trim().to_owned())
 }
 
 /// Docker's order: a name first, then an identity or its beginning.
