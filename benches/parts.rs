@@ -10,11 +10,15 @@ use hickory_proto::op::{Message, MessageType, OpCode, Query};
 use hickory_proto::rr::{Name, RecordType};
 use xcompose::dns::names::{Family, Member, Names};
 use xcompose::dns::{Asker, Resolver, Sockets};
-use xcompose::engine::Observed;
+use xcompose::engine::*;
+use xcompose::planner::plan::Action;
 use xcompose::planner::request::{Request, Up};
 use xcompose::planner::{self, Wanted};
+use xcompose::spec::project::Project;
 use xcompose::spec::source::Source;
 use xcompose::spec::{self, Options};
+use xcompose::values::health::Health;
+use xcompose::values::image_ref::ImageRef;
 
 fn main() {
     divan::main();
@@ -59,15 +63,93 @@ fn load(bencher: Bencher<'_, '_>, services: usize) {
     bencher.counter(ItemsCount::new(services)).bench(|| spec::load(&source, &Options::default()).unwrap());
 }
 
-#[divan::bench(args = [20, 200, 2_000], sample_count = 10)]
-fn plan_up(bencher: Bencher<'_, '_>, services: usize) {
+/// A project of so many services, and a machine that has their images and nothing else.
+fn project(services: usize) -> (Project, Observed) {
     let folder = stack(services);
     let project = spec::load(&source(&folder), &Options::default()).unwrap().model.project().unwrap();
+    let image = |name: ImageRef| {
+        let image = ObservedImage {
+            id: ImageId("sha256:1".to_owned()),
+            names: vec![name.clone()],
+            size: 0,
+            created: 0,
+            tagged: 0,
+            platform: "linux/amd64".to_owned(),
+            labels: BTreeMap::new(),
+            volumes: Vec::new(),
+        };
+        (name, image)
+    };
+    let images = planner::images::named(&project).into_iter().map(image).collect();
+    (project, Observed { images, ..Observed::default() })
+}
+
+#[divan::bench(args = [20, 200, 2_000], sample_count = 10)]
+fn plan_up(bencher: Bencher<'_, '_>, services: usize) {
+    let (project, observed) = project(services);
     let request = Request::up(&[], Up::default());
-    let nothing = Observed::default();
     bencher
         .counter(ItemsCount::new(services))
-        .bench(|| planner::plan(Wanted::Project(&project), &nothing, &request).unwrap());
+        .bench(|| planner::plan(Wanted::Project(&project), &observed, &request).unwrap());
+}
+
+/// The same when everything runs as it should.
+#[divan::bench(args = [20, 200, 2_000], sample_count = 10)]
+fn plan_nothing_to_do(bencher: Bencher<'_, '_>, services: usize) {
+    let (project, mut observed) = project(services);
+    let request = Request::up(&[], Up::default());
+    let plan = planner::plan(Wanted::Project(&project), &observed, &request).unwrap();
+    for (number, step) in plan.steps().iter().enumerate() {
+        match &step.action {
+            Action::CreateNetwork(config) => {
+                let config = NetworkConfig::clone(config);
+                observed.networks.push(ObservedNetwork { id: config.name.to_string(), config, subnets: Vec::new() });
+            }
+            Action::CreateVolume(config) => {
+                let config = VolumeConfig::clone(config);
+                observed.volumes.push(ObservedVolume { config, mountpoint: "/".into(), anonymous: false });
+            }
+            Action::CreateContainer { config, .. } => observed.containers.push(running(config, number)),
+            _ => {}
+        }
+    }
+    assert!(planner::plan(Wanted::Project(&project), &observed, &request).unwrap().is_empty());
+    bencher
+        .counter(ItemsCount::new(services))
+        .bench(|| planner::plan(Wanted::Project(&project), &observed, &request).unwrap());
+}
+
+/// A container as it stands once it has been started.
+fn running(config: &ContainerConfig, number: usize) -> ObservedContainer {
+    let networks = match &config.network {
+        NetworkMode::Networks(attachments) => attachments.as_slice(),
+        _ => &[],
+    };
+    let endpoint = |attachment: &Attachment| Endpoint {
+        network: attachment.network.clone(),
+        network_id: attachment.network.to_string(),
+        ipv4: None,
+        ipv6: None,
+        mac: String::new(),
+    };
+    let volume = |mount: &Mount| match &mount.source {
+        MountSource::Volume { name, .. } => Some((mount.target.clone(), name.clone())),
+        _ => None,
+    };
+    ObservedContainer {
+        id: ContainerId(format!("{number:064x}")),
+        config: config.clone(),
+        image: ImageId("sha256:1".to_owned()),
+        command_line: Vec::new(),
+        created: 0,
+        state: ContainerState::Running { pid: 1, since: 1, health: Some(Health::Healthy), paused: false },
+        restart_count: 0,
+        endpoints: networks.iter().map(endpoint).collect(),
+        published: Vec::new(),
+        exposed: Vec::new(),
+        volumes: config.mounts.iter().filter_map(volume).collect(),
+        anonymous_volumes: Vec::new(),
+    }
 }
 
 fn members(count: usize) -> Vec<Member> {

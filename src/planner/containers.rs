@@ -169,6 +169,13 @@ pub(super) enum Shares {
     Volumes,
 }
 
+impl Shares {
+    /// Whether a container is of no use without its donor.
+    pub(super) fn end_with_it(self) -> bool {
+        self == Shares::Namespace
+    }
+}
+
 /// The services whose first containers share something with this service's containers.
 pub(super) fn donors(service: &Service) -> Vec<(&ServiceName, Shares)> {
     let mut found = Vec::new();

@@ -386,6 +386,7 @@ impl<'a> Converge<'a> {
     /// Stops and removes what has been replaced, and gives the new containers their names. Dependents that asked for a
     /// restart are stopped before what they depend on.
     fn emit_replacements(&mut self) {
+        let interrupted = self.interrupted();
         for name in self.graph.order().iter().rev().cloned().collect::<Vec<_>>() {
             let Some(decided) = self.decided.get(&name) else { continue };
             let replaced: Vec<_> = decided
@@ -404,12 +405,9 @@ impl<'a> Converge<'a> {
                     _ => None,
                 })
                 .collect();
-            if let Some(donor) = self.recreated_with_restart(&name) {
-                // Not before its replacement exists: if that can't be made, nothing has been interrupted.
-                let made = self.made.iter().filter(|((service, _), _)| *service == donor).map(|(_, (made, _))| *made);
-                let made: Vec<_> = made.collect();
+            if let Some((cause, made)) = interrupted.get(&name) {
                 for container in kept {
-                    self.stop(container, Cause::DependencyRecreated(donor.clone()), made.clone());
+                    self.stop(container, cause.clone(), made.clone());
                 }
             }
             let dependents = self.stops_of_dependents(&name);
@@ -428,15 +426,37 @@ impl<'a> Converge<'a> {
         }
     }
 
-    /// The dependency, if any, that is made anew and with which this service asked to be restarted.
-    fn recreated_with_restart(&self, service: &ServiceName) -> Option<ServiceName> {
-        let anew = |name: &ServiceName| {
-            self.decided
-                .get(name)
-                .is_some_and(|decided| decided.replicas.iter().any(|replica| matches!(replica.fate, Fate::Replace(..))))
-        };
-        let dependencies = self.graph.dependencies(service).into_iter();
-        dependencies.filter(|(_, edge)| edge.restart).find(|(name, _)| anew(name)).map(|(name, _)| name.clone())
+    /// The services whose containers stay but have to be stopped and started, because something that they asked to be
+    /// restarted with, or whose namespaces they live in, is made anew or restarted itself; with the steps that make it: if
+    /// it can't be made, nothing has been interrupted.
+    fn interrupted(&self) -> BTreeMap<ServiceName, (Cause, Vec<StepId>)> {
+        let mut found: BTreeMap<ServiceName, (Cause, Vec<StepId>)> = BTreeMap::new();
+        for name in self.graph.order() {
+            let Some(decided) = self.decided.get(name) else { continue };
+            let donors = containers::donors(decided.template.service());
+            let lives_in =
+                |other: &ServiceName| donors.iter().any(|(donor, what)| *donor == other && what.end_with_it());
+            for (dependency, edge) in self.graph.dependencies(name) {
+                let Some(other) = self.decided.get(dependency).filter(|_| edge.restart || lives_in(dependency)) else {
+                    continue;
+                };
+                let anew =
+                    other.replicas.iter().any(|replica| matches!(replica.fate, Fate::Replace(..) | Fate::Renew(..)));
+                let stopped = other.replicas.iter().any(|replica| match &replica.fate {
+                    Fate::Keep(container) => self.stops.contains_key(&container.id),
+                    _ => false,
+                });
+                if anew {
+                    let made = self.made.iter().filter(|((service, _), _)| service == dependency);
+                    let made = made.map(|(_, (made, _))| *made).collect();
+                    found.insert(name.clone(), (Cause::DependencyRecreated(dependency.clone()), made));
+                } else if stopped || found.contains_key(dependency) {
+                    let made = found.get(dependency).map(|(_, made)| made.clone()).unwrap_or_default();
+                    found.insert(name.clone(), (Cause::DependencyRestarted(dependency.clone()), made));
+                }
+            }
+        }
+        found
     }
 
     fn stops_of_dependents(&self, service: &ServiceName) -> Vec<StepId> {

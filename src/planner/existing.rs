@@ -120,12 +120,14 @@ impl<'a> Existing<'a> {
         let mut causes: BTreeMap<ServiceName, Cause> =
             self.services.iter().map(|service| (service.clone(), Cause::Asked)).collect();
         if dependents == Dependents::Include {
-            for service in &self.services {
-                for (dependent, edge) in self.graph.dependents(service) {
-                    if edge.restart {
-                        let cause = Cause::DependencyRestarted(service.clone());
-                        causes.entry(dependent.clone()).or_insert(cause);
-                    }
+            // Whoever restarts takes along those who asked to be restarted with it, near and far.
+            for service in self.graph.order() {
+                if !causes.contains_key(service) {
+                    continue;
+                }
+                for (dependent, _) in self.graph.dependents(service).into_iter().filter(|(_, edge)| edge.restart) {
+                    let cause = Cause::DependencyRestarted(service.clone());
+                    causes.entry(dependent.clone()).or_insert(cause);
                 }
             }
         }

@@ -173,6 +173,20 @@ fn restart_takes_running_and_stopped_ones_and_dependents_that_asked_for_it() {
 }
 
 #[test]
+fn a_restart_reaches_those_who_asked_for_it_through_others() {
+    let machine = Machine::new();
+    let project = project([service("db"), service("web").restarts_with("db"), service("side").restarts_with("web")]);
+    machine.apply(&project, &up());
+    let restart = Operation::Restart { grace: None, dependents: Dependents::Include };
+    let plan = machine.plan(&project, &Request { services: names(&["db"]), operation: restart }).unwrap();
+    insta::assert_snapshot!(plan, @r"
+    #0 restart container p-db-1 (asked)
+    #1 restart container p-web-1 (db is restarted) after #0
+    #2 restart container p-side-1 (web is restarted) after #1
+    ");
+}
+
+#[test]
 fn links_name_the_containers_of_their_targets() {
     let machine = Machine::new();
     let link = |s: &mut Service| s.links.push(Link { service: name("db"), alias: "database".to_owned() });

@@ -224,6 +224,31 @@ fn dependents_that_asked_for_it_are_stopped_before_and_started_after() {
 }
 
 #[test]
+fn who_lives_in_a_container_that_is_restarted_is_restarted_too() {
+    let machine = Machine::new();
+    let shares = |s: &mut Service| s.network = NetworkMode::Service(name("web"));
+    let stack = |value: &str| {
+        project([
+            service("db").env("A", value),
+            service("web").restarts_with("db"),
+            service("side").after("web").with(shares),
+        ])
+    };
+    machine.apply(&stack("1"), &up());
+    insta::assert_snapshot!(machine.apply(&stack("2"), &up()), @r"
+    #0 create container 000000000002_p-db-1 from busybox:latest to replace p-db-1 (changed: environment.A)
+    #1 stop container p-side-1 (web is restarted) after #0
+    #2 stop container p-web-1 (db is recreated) after #0
+    #3 stop container p-db-1 after #0 #2
+    #4 remove container p-db-1 after #0 #3
+    #5 rename container to p-db-1 after #4
+    #6 start container p-db-1 (changed: environment.A) after #5
+    #7 start container p-web-1 (db is recreated) after #2 #6
+    #8 start container p-side-1 (web is restarted) after #1 #7
+    ");
+}
+
+#[test]
 fn a_replacement_cut_short_before_the_old_one_went_is_undone() {
     let machine = Machine::new();
     machine.apply(&project([service("web")]), &up());
