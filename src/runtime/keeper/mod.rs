@@ -49,7 +49,7 @@ pub fn launch(
     layout: &Layout,
     project: &ProjectName,
     files: &[(String, OwnedFd)],
-) -> Result<(), OsError> {
+) -> Result<Launched, OsError> {
     let (ours, theirs) = link()?;
     let status = role(program, LAUNCHER, layout, project, theirs).status().or_os("exec", "keeper")?;
     if !status.success() {
@@ -58,7 +58,22 @@ pub fn launch(
     for (key, file) in files {
         send(&ours, ToKeeper::Hold(key).encode(), Some(file))?;
     }
-    send(&ours, ToKeeper::Go.encode(), None)
+    send(&ours, ToKeeper::Go.encode(), None)?;
+    Ok(Launched(ours))
+}
+
+/// A keeper that has just been started.
+#[derive(Debug)]
+pub struct Launched(OwnedFd);
+
+impl Launched {
+    /// Waits until its first supervisor has been handed everything, so that whoever held it before may end; whether it
+    /// came to that.
+    pub fn is_settled(&self) -> bool {
+        let mut buffer = [0; protocol::PACKET_MAX];
+        let told = sys::receive(&self.0, &mut buffer).ok().and_then(|(length, _)| buffer.get(..length).map(<[u8]>::to_vec));
+        told.is_some_and(|told| ToSupervisor::decode(&told) == Some(ToSupervisor::Ready))
+    }
 }
 
 fn send(link: &OwnedFd, packet: Packet, file: Option<&OwnedFd>) -> Result<(), OsError> {
@@ -114,6 +129,8 @@ struct Ending {
 struct Keeper {
     children: SignalFd,
     held: Vec<(String, OwnedFd)>,
+    /// Who started us, until a supervisor has everything: if we die before that, it starts another one.
+    starter: Option<OwnedFd>,
     endings: Vec<Ending>,
 }
 
@@ -137,7 +154,7 @@ fn prepare() -> Result<Keeper, OsError> {
     let children =
         SignalFd::with_flags(&mask, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).or_os("signalfd", "SIGCHLD")?;
     let link = io::stdin().as_fd().try_clone_to_owned().or_os("dup", "standard input")?;
-    let mut keeper = Keeper { children, held: Vec::with_capacity(64), endings: Vec::with_capacity(16) };
+    let mut keeper = Keeper { children, held: Vec::with_capacity(64), starter: None, endings: Vec::with_capacity(16) };
     // Whoever starts a keeper holds nothing back: the link ends without `Go` only if that one died half-way.
     loop {
         match keeper.receive(&link)? {
@@ -151,6 +168,7 @@ fn prepare() -> Result<Keeper, OsError> {
     // The link is standard input, too; from now on that is nothing.
     let null = std::fs::File::open("/dev/null").or_os("open", "/dev/null")?;
     nix::unistd::dup2_stdin(&null).or_os("dup2", "/dev/null")?;
+    keeper.starter = Some(link);
     Ok(keeper)
 }
 
@@ -306,6 +324,10 @@ impl Keeper {
         }
         if !supervisor.ready {
             supervisor.ready = send(ToSupervisor::Ready.encode(), None);
+            if let Some(starter) = self.starter.take_if(|_| supervisor.ready) {
+                // What has been sent is received, even if both of us die now. A command does not wait for this word.
+                let _ = sys::send(&starter, ToSupervisor::Ready.encode().bytes(), &[]);
+            }
         }
     }
 }

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -16,6 +17,11 @@ use crate::runtime::keeper::protocol::{PACKET_MAX, ToKeeper, ToSupervisor};
 use crate::runtime::layout::Layout;
 use crate::runtime::sys::{self, OsError};
 use crate::values::names::ProjectName;
+
+/// How often a keeper that dies at once is started anew.
+const ATTEMPTS: usize = 100;
+/// Between two of them, if the first could not even be started.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The link and what is held.
 #[derive(Debug)]
@@ -124,7 +130,21 @@ impl Link {
     /// Starts another keeper in place of a dead one, with everything it held.
     pub fn succeed(self, layout: &Layout, project: &ProjectName) -> Result<(), OsError> {
         let held: Vec<_> = self.held.into_iter().collect();
-        keeper::launch(Path::new(keeper::SELF), layout, project, &held)
+        // Until it has passed everything on we are the only ones who have it.
+        let mut last = Ok(());
+        for _ in 0..ATTEMPTS {
+            match keeper::launch(Path::new(keeper::SELF), layout, project, &held) {
+                Ok(launched) if launched.is_settled() => return Ok(()),
+                // It was killed, too.
+                Ok(_) => {}
+                Err(error) => {
+                    last = Err(error);
+                    // Out of memory or processes, most likely.
+                    std::thread::sleep(PAUSE);
+                }
+            }
+        }
+        last
     }
 
     /// A dead keeper can't be told anything; that it is dead comes as a word of its own.

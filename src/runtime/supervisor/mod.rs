@@ -194,7 +194,7 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
         }
         // The threads' starts end first: their processes have to be on record. What was asked for meanwhile is asked for
         // again by the clients, who see their connections closed.
-        if orphaned && supervisor.starting == 0 && messages.is_empty() {
+        if orphaned && supervisor.starting == 0 && messages.is_empty() && !supervisor.is_putting_away() {
             let Supervisor { link, layout, project, .. } = supervisor;
             return link.succeed(&layout, &project).map_err(|error| io::Error::from(error.errno));
         }
@@ -318,6 +318,11 @@ impl Supervisor {
             }
         }
         self.subscribers.retain(|subscriber| subscriber.tell(Answer::Event(event.clone())));
+    }
+
+    /// Whether the end of a run is about to be put on record: nobody else can learn its status any more.
+    fn is_putting_away(&self) -> bool {
+        self.containers.values().filter_map(|active| active.run.as_ref()).any(|run| run.ended.is_some())
     }
 
     fn is_idle(&self) -> bool {
