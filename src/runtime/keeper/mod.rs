@@ -71,7 +71,8 @@ impl Launched {
     /// came to that.
     pub fn is_settled(&self) -> bool {
         let mut buffer = [0; protocol::PACKET_MAX];
-        let told = sys::receive(&self.0, &mut buffer).ok().and_then(|(length, _)| buffer.get(..length).map(<[u8]>::to_vec));
+        let told =
+            sys::receive(&self.0, &mut buffer).ok().and_then(|(length, _)| buffer.get(..length).map(<[u8]>::to_vec));
         told.is_some_and(|told| ToSupervisor::decode(&told) == Some(ToSupervisor::Ready))
     }
 }
