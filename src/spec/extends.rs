@@ -296,7 +296,7 @@ mod tests {
            |                                         ^
         c.yaml:5:16: error: extends.d.service is required
          5 |   d: {extends: {}}
-           |                ^
+           |                ^^
         "#);
     }
 

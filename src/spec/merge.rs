@@ -441,10 +441,10 @@ mod tests {
         insta::assert_snapshot!(attribute(&["image: x, healthcheck: {interval: 5s}", "healthcheck: [x]"], "").unwrap_err(), @r"
         1.yaml:1:29: error: cannot override services.a.healthcheck: it is a mapping, and here a list
          1 | services: {a: {healthcheck: [x]}}
-           |                             ^
+           |                             ^^^
           = note: a mapping here (0.yaml:1:39)
          1 | services: {a: {image: x, healthcheck: {interval: 5s}}}
-           |                                       ^
+           |                                       ^^^^^^^^^^^^^^
         ");
     }
 

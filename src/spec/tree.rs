@@ -1,11 +1,15 @@
-//! YAML as a tree that knows where each value was written: the only user of the YAML library.
+//! YAML as a tree that knows where each value was written.
 //!
 //! Scalars are resolved as Docker Compose's YAML library resolves them (`yes` is a string, `0440` and `0o17` are integers),
 //! anchors and merge keys are expanded, duplicate and non-string keys are refused. `!reset` and `!override` stay on the
 //! node as [`Tag`]. Mappings keep the order of the text. A value that came out of another (interpolated, merged, put in
 //! its long form) keeps the [`Location`] of what it came from, so every later complaint can point at the text.
 
+mod collections;
+mod properties;
 mod scalar;
+mod scalars;
+mod scanner;
 mod yaml;
 
 pub use yaml::parse;

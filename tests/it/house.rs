@@ -16,8 +16,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// An outside crate and the only places that may name it.
-const HOMES: [(&str, &[&str]); 12] = [
-    ("libyaml_safer", &["spec/tree"]),
+const HOMES: [(&str, &[&str]); 11] = [
     ("petgraph", &["planner/graph"]),
     ("rtnetlink", &["runtime/network/netlink"]),
     ("netlink_bindings", &["runtime/network/"]),

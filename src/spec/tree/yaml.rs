@@ -1,14 +1,15 @@
-//! The YAML library's events to [`Node`]s: anchors, merge keys, duplicate keys, and limits that no honest file meets.
+//! Tokens to [`Node`]s: the grammar, anchors, merge keys, duplicate keys, and limits that no honest file meets.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use libyaml_safer::{Event, EventData, Mark, Parser, ScalarStyle};
-
+use super::scanner::{Fault, Kind, Mark, Scan, Scanner, Token};
 use super::{Mapping, Node, Path, Step, Tag, Value, scalar};
 use crate::spec::diagnostic::{Diagnostic, Location, SourceFile, SpecError};
 
+/// What `!!` stands for.
+const CORE: &str = "tag:yaml.org,2002:";
 /// Maps and lists within each other. Every later stage recurses over the tree and relies on this.
 const DEPTH: usize = 200;
 /// Values in a file, those that aliases repeat included: a "billion laughs" ends here.
@@ -16,18 +17,20 @@ const VALUES: usize = 2_000_000;
 
 /// Reads every document of a file.
 pub fn parse(file: &Arc<SourceFile>) -> Result<Vec<Node>, SpecError> {
-    let mut parser = Parser::new();
-    parser.set_encoding(libyaml_safer::Encoding::Utf8);
-    parser.set_input(file.text().as_bytes());
     let mut builder = Builder {
-        parser,
+        scanner: Scanner::new(file.text()),
         file,
         anchors: HashMap::new(),
+        prefixes: HashMap::new(),
         path: Path::root(),
         values: 0,
         deepest: 0,
         faults: Vec::new(),
     };
+    if let Some((at, c)) = file.text().char_indices().find(|(_, c)| !allowed(*c)) {
+        let fault = Diagnostic::error(&file.place(at, at + c.len_utf8()), "yaml: control characters are not allowed");
+        return Err(fault.into());
+    }
     let documents = builder.documents().map_err(|fault| {
         let mut faults = std::mem::take(&mut builder.faults);
         faults.push(*fault);
@@ -36,8 +39,13 @@ pub fn parse(file: &Arc<SourceFile>) -> Result<Vec<Node>, SpecError> {
     if builder.faults.is_empty() { Ok(documents) } else { Err(SpecError(builder.faults)) }
 }
 
+/// What YAML calls printable (1.1, §5.1).
+fn allowed(c: char) -> bool {
+    matches!(c, '\t' | '\n' | '\r' | ' '..='~' | '\u{85}' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
+}
+
 /// A fault after which the rest of the file means nothing. Boxed, since every step may return it.
-type Read<T> = Result<T, Box<Diagnostic>>;
+pub(super) type Read<T> = Result<T, Box<Diagnostic>>;
 
 enum Anchor {
     /// Its value is still being read: an alias to it here would be endless.
@@ -46,11 +54,13 @@ enum Anchor {
     Done { node: Rc<Node>, values: usize, depth: usize },
 }
 
-struct Builder<'t> {
-    parser: Parser<&'t [u8]>,
-    file: &'t Arc<SourceFile>,
+pub(super) struct Builder<'t> {
+    scanner: Scanner<'t>,
+    pub(super) file: &'t Arc<SourceFile>,
     anchors: HashMap<String, Anchor>,
-    path: Path,
+    /// What `%TAG` handles stand for.
+    prefixes: HashMap<String, String>,
+    pub(super) path: Path,
     values: usize,
     /// The deepest level since the last anchor began.
     deepest: usize,
@@ -58,81 +68,112 @@ struct Builder<'t> {
     faults: Vec<Diagnostic>,
 }
 
+/// Where a value may stand, and so which forms it may have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Place {
+    Block,
+    /// Below a key of a block mapping, whose list needs no indentation of its own.
+    BlockBelowKey,
+    Flow,
+}
+
 impl Builder<'_> {
     fn documents(&mut self) -> Read<Vec<Node>> {
         let mut documents = Vec::new();
+        let mut first = true;
         loop {
-            let event = self.next()?;
-            match &event.data {
-                EventData::StreamEnd => return Ok(documents),
-                EventData::DocumentStart { version_directive, .. } => {
-                    // As Docker Compose's library has it.
-                    if version_directive.is_some_and(|version| (version.major, version.minor) != (1, 1)) {
-                        let fault = Diagnostic::error(&self.at(&event), "yaml: found incompatible YAML document");
-                        return Err(Box::new(fault.help("leave the %YAML line out")));
-                    }
-                }
-                EventData::StreamStart { .. } | EventData::DocumentEnd { .. } => {}
-                _ => documents.push(self.node(event)?),
+            while self.is(&Kind::DocumentEnd)? {
+                self.take()?;
             }
-        }
-    }
-
-    fn next(&mut self) -> Read<Event> {
-        self.parser.parse().map_err(|error| {
-            let mark = error.problem_mark().unwrap_or_default();
-            let problem = match error.kind() {
-                libyaml_safer::ErrorKind::Reader => "control characters are not allowed",
-                _ => error.problem(),
-            };
-            let fault = Diagnostic::error(&self.span(mark, mark), format!("yaml: {problem}"));
-            Box::new(match (error.context(), error.context_mark()) {
-                (Some(context), Some(begin)) if !context.is_empty() && begin.line != mark.line => {
-                    fault.note(Some(&self.span(begin, begin)), context)
+            if self.is(&Kind::StreamEnd)? {
+                return Ok(documents);
+            }
+            let marked = self.directives()? | self.is(&Kind::DocumentStart)?;
+            if marked || !first {
+                if !self.is(&Kind::DocumentStart)? {
+                    return self.unexpected("did not find expected <document start>", None);
                 }
-                _ => fault,
-            })
-        })
-    }
-
-    fn at(&self, event: &Event) -> Location {
-        self.span(event.start_mark, event.end_mark)
-    }
-
-    fn span(&self, start: Mark, end: Mark) -> Location {
-        let short = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-        let width = if start.line == end.line { end.column.saturating_sub(start.column) } else { u64::MAX };
-        Location {
-            file: Arc::clone(self.file),
-            line: short(start.line + 1),
-            column: short(start.column + 1),
-            width: short(width),
+                self.take()?;
+            }
+            first = false;
+            documents.push(self.optional(Place::Block, &[Kind::DocumentStart, Kind::DocumentEnd, Kind::StreamEnd])?);
         }
     }
 
-    fn node(&mut self, event: Event) -> Read<Node> {
-        let at = self.at(&event);
-        self.count(1, &at)?;
-        self.deeper(0, &at)?;
-        let (anchor, before, outer) = (anchor_of(&event), self.values, self.deepest);
+    /// `%YAML` and `%TAG` lines; whether there were any.
+    fn directives(&mut self) -> Read<bool> {
+        self.prefixes.clear();
+        let mut any = false;
+        loop {
+            match &self.peek()?.kind {
+                Kind::Version { major: 1, minor: 1 } => {}
+                Kind::Version { .. } => {
+                    // As Docker Compose's library has it.
+                    let token = self.take()?;
+                    let fault = Diagnostic::error(&self.at(&token), "yaml: found incompatible YAML document");
+                    return Err(Box::new(fault.help("leave the %YAML line out")));
+                }
+                Kind::TagPrefix { handle, prefix } => {
+                    let (handle, prefix) = (handle.clone(), prefix.clone());
+                    self.prefixes.insert(handle, prefix);
+                }
+                _ => return Ok(any),
+            }
+            any = true;
+            self.take()?;
+        }
+    }
+
+    pub(super) fn peek(&mut self) -> Read<&Token> {
+        let file = self.file;
+        self.scanner.peek().map_err(|fault| told(file, &fault))
+    }
+
+    pub(super) fn take(&mut self) -> Read<Token> {
+        let scanned: Scan<Token> = self.scanner.take();
+        scanned.map_err(|fault| told(self.file, &fault))
+    }
+
+    pub(super) fn is(&mut self, kind: &Kind) -> Read<bool> {
+        Ok(self.peek()?.kind == *kind)
+    }
+
+    pub(super) fn unexpected<T>(&mut self, problem: &'static str, during: Option<(&'static str, Mark)>) -> Read<T> {
+        let at = self.peek()?.start;
+        Err(told(self.file, &Fault { problem, at, during }))
+    }
+
+    pub(super) fn at(&self, token: &Token) -> Location {
+        span(self.file, token.start, token.end)
+    }
+
+    /// A value, or null where one of `ends` follows.
+    pub(super) fn optional(&mut self, place: Place, ends: &[Kind]) -> Read<Node> {
+        if ends.contains(&self.peek()?.kind) {
+            let at = self.peek()?.start;
+            self.count(1, at)?;
+            return Ok(Node::new(&span(self.file, at, at), Value::Null));
+        }
+        self.node(place)
+    }
+
+    pub(super) fn node(&mut self, place: Place) -> Read<Node> {
+        let start = self.peek()?.start;
+        self.count(1, start)?;
+        self.deeper(0, start)?;
+        if let Kind::Alias(name) = &self.peek()?.kind {
+            let name = name.clone();
+            let token = self.take()?;
+            return self.alias(&name, &token);
+        }
+        let (anchor, tag) = self.properties()?;
+        let (before, outer) = (self.values, self.deepest);
         if let Some(name) = &anchor {
-            self.anchors.insert(name.clone(), Anchor::Open(at.clone()));
+            self.anchors.insert(name.clone(), Anchor::Open(span(self.file, start, start)));
             self.deepest = self.path.steps().len();
         }
-        let node = match event.data {
-            EventData::Alias { anchor } => return self.alias(&anchor, &at),
-            EventData::Scalar { value, tag, style, .. } => self.scalar(value, style, tag.as_deref(), at),
-            EventData::SequenceStart { tag, .. } => self.sequence(tag.as_deref(), at)?,
-            EventData::MappingStart { tag, .. } => self.mapping(tag.as_deref(), at)?,
-            EventData::StreamStart { .. }
-            | EventData::StreamEnd
-            | EventData::DocumentStart { .. }
-            | EventData::DocumentEnd { .. }
-            | EventData::SequenceEnd
-            | EventData::MappingEnd => {
-                return Err(Box::new(Diagnostic::error(&at, "yaml: a value is missing here")));
-            }
-        };
+        let named = anchor.is_some() || tag.is_some();
+        let node = self.content(place, tag.as_deref(), named)?;
         if let Some(name) = anchor {
             let (values, depth) = (self.values - before + 1, self.deepest - self.path.steps().len());
             self.deepest = self.deepest.max(outer);
@@ -141,16 +182,66 @@ impl Builder<'_> {
         Ok(node)
     }
 
-    fn count(&mut self, values: usize, at: &Location) -> Read<()> {
+    /// `&anchor` and `!tag`, in either order.
+    fn properties(&mut self) -> Read<(Option<String>, Option<String>)> {
+        let (mut anchor, mut tag) = (None, None);
+        loop {
+            match &self.peek()?.kind {
+                Kind::Anchor(name) if anchor.is_none() => anchor = Some(name.clone()),
+                Kind::Tag { handle, suffix } if tag.is_none() => {
+                    let (handle, suffix) = (handle.clone(), suffix.clone());
+                    let known = self.prefixes.get(&handle).map(String::as_str);
+                    let prefix = match (handle.as_str(), known) {
+                        (_, Some(prefix)) => prefix,
+                        ("", None) => "",
+                        ("!", None) => "!",
+                        ("!!", None) => CORE,
+                        (_, None) => return self.unexpected("found undefined tag handle", None),
+                    };
+                    tag = Some(format!("{prefix}{suffix}"));
+                }
+                _ => return Ok((anchor, tag)),
+            }
+            self.take()?;
+        }
+    }
+
+    fn content(&mut self, place: Place, tag: Option<&str>, named: bool) -> Read<Node> {
+        let token = self.peek()?;
+        let (start, block) = (token.start, place != Place::Flow);
+        match &token.kind {
+            Kind::BlockEntry if place == Place::BlockBelowKey => self.list_at_key(tag),
+            Kind::Scalar { .. } => {
+                let token = self.take()?;
+                let at = self.at(&token);
+                match token.kind {
+                    Kind::Scalar { text, plain } => Ok(self.scalar(text, plain, tag, at)),
+                    _ => Ok(Node::new(&at, Value::Null)),
+                }
+            }
+            Kind::FlowSequenceStart => self.flow_sequence(tag),
+            Kind::FlowMappingStart => self.flow_mapping(tag),
+            Kind::BlockSequenceStart if block => self.block_sequence(tag),
+            Kind::BlockMappingStart if block => self.block_mapping(tag),
+            _ if named => Ok(self.scalar(String::new(), true, tag, span(self.file, start, start))),
+            _ => {
+                let during = if block { "while parsing a block node" } else { "while parsing a flow node" };
+                self.unexpected("did not find expected node content", Some((during, start)))
+            }
+        }
+    }
+
+    fn count(&mut self, values: usize, at: Mark) -> Read<()> {
         self.values += values;
         if self.values > VALUES {
             let message = format!("the file holds more than {VALUES} values, those that aliases repeat included");
-            return Err(Box::new(Diagnostic::error(at, message)));
+            return Err(Box::new(Diagnostic::error(&span(self.file, at, at), message)));
         }
         Ok(())
     }
 
-    fn alias(&mut self, anchor: &str, at: &Location) -> Read<Node> {
+    fn alias(&mut self, anchor: &str, token: &Token) -> Read<Node> {
+        let at = &self.at(token);
         let (node, values, depth) = match self.anchors.get(anchor) {
             Some(Anchor::Done { node, values, depth }) => (Rc::clone(node), *values, *depth),
             Some(Anchor::Open(begin)) => {
@@ -163,18 +254,19 @@ impl Builder<'_> {
                 return Err(Box::new(fault.did_you_mean(anchor, known)));
             }
         };
-        self.count(values, at)?;
-        self.deeper(depth, at)?;
+        self.count(values, token.start)?;
+        self.deeper(depth, token.start)?;
         Ok((*node).clone())
     }
 
-    fn scalar(&mut self, text: String, style: ScalarStyle, tag: Option<&str>, at: Location) -> Node {
-        let core = tag.and_then(|tag| tag.strip_prefix("tag:yaml.org,2002:"));
+    fn scalar(&mut self, text: String, plain: bool, tag: Option<&str>, at: Location) -> Node {
+        let core = tag.and_then(|tag| tag.strip_prefix(CORE));
         let value = match core {
             Some("str" | "binary") => Value::String(text),
             Some(kind @ ("int" | "float" | "bool" | "null")) => self.tagged(&text, kind, &at),
-            _ if style != ScalarStyle::Plain => Value::String(text),
-            // An own tag (`!reset` too) leaves the word as it would be without.
+            _ if !plain => Value::String(text),
+            // A tag of the file's own makes any word a text.
+            None if tag.is_some_and(|tag| tag != "!" && own_tag(Some(tag)).is_none()) => Value::String(text),
             _ => match scalar::timestamp(&text) {
                 Some(date) => self.date(&text, date, &at),
                 None => scalar::resolve(&text),
@@ -209,82 +301,23 @@ impl Builder<'_> {
     }
 
     /// Notes that there is a value here with `depth` levels below it.
-    fn deeper(&mut self, depth: usize, at: &Location) -> Read<()> {
+    fn deeper(&mut self, depth: usize, at: Mark) -> Read<()> {
         let level = self.path.steps().len() + depth;
         self.deepest = self.deepest.max(level);
         if level > DEPTH {
-            return Err(Box::new(Diagnostic::error(at, format!("nested deeper than {DEPTH} levels"))));
+            let message = format!("nested deeper than {DEPTH} levels");
+            return Err(Box::new(Diagnostic::error(&span(self.file, at, at), message)));
         }
         Ok(())
     }
 
-    fn sequence(&mut self, tag: Option<&str>, at: Location) -> Read<Node> {
-        let mut items = Vec::new();
-        loop {
-            let event = self.next()?;
-            if event.data == EventData::SequenceEnd {
-                return Ok(Node { value: Value::Sequence(items), at, tag: own_tag(tag) });
-            }
-            self.path.push_item(items.len());
-            items.push(self.node(event)?);
-            self.path.pop();
-        }
-    }
-
-    fn mapping(&mut self, tag: Option<&str>, at: Location) -> Read<Node> {
-        let mut map = Mapping::default();
-        let mut merged = Vec::new();
-        let mut merge_at: Option<Location> = None;
-        loop {
-            let event = self.next()?;
-            if event.data == EventData::MappingEnd {
-                break;
-            }
-            let merge = is_merge(&event.data);
-            let key = self.below("?", event)?;
-            let event = self.next()?;
-            if merge {
-                if let Some(first) = merge_at.replace(key.at.clone()) {
-                    self.twice("<<", &key.at, &first);
-                }
-                let value = self.below("<<", event)?;
-                self.merge_sources(value, &mut merged);
-                continue;
-            }
-            let Some(name) = self.key(&key) else {
-                self.below("?", event)?;
-                continue;
-            };
-            let value = self.below(&name, event)?;
-            if let Some(first) = map.entry(&name) {
-                let first = first.key_at.clone();
-                self.twice(&name, &key.at, &first);
-            }
-            map.insert(name, key.at, value);
-        }
-        // Keys of the map itself win, wherever the `<<` stands; of several sources the first.
-        for (name, entry) in merged.into_iter().flatten() {
-            if !map.contains(&name) {
-                map.insert(name, entry.key_at, entry.node);
-            }
-        }
-        Ok(Node { value: Value::Mapping(map), at, tag: own_tag(tag) })
-    }
-
-    fn below(&mut self, step: &str, event: Event) -> Read<Node> {
-        self.path.push_key(step);
-        let node = self.node(event)?;
-        self.path.pop();
-        Ok(node)
-    }
-
-    fn twice(&mut self, name: &str, at: &Location, first: &Location) {
+    pub(super) fn twice(&mut self, name: &str, at: &Location, first: &Location) {
         let message = format!("mapping key {name:?} already defined at line {}", first.line);
         self.faults.push(Diagnostic::error(at, message).note(Some(first), "first defined here"));
     }
 
     /// The key's text; other keys are a fault (Compose: `non-string key in services.x: 1`).
-    fn key(&mut self, key: &Node) -> Option<String> {
+    pub(super) fn key(&mut self, key: &Node) -> Option<String> {
         if let Value::String(text) = &key.value {
             return Some(text.clone());
         }
@@ -295,7 +328,7 @@ impl Builder<'_> {
         None
     }
 
-    fn merge_sources(&mut self, value: Node, merged: &mut Vec<Mapping>) {
+    pub(super) fn merge_sources(&mut self, value: Node, merged: &mut Vec<Mapping>) {
         match value.value {
             Value::Mapping(map) => merged.push(map),
             Value::Sequence(items) if items.iter().all(|item| item.as_mapping().is_some()) => {
@@ -312,20 +345,26 @@ impl Builder<'_> {
     }
 }
 
-fn anchor_of(event: &Event) -> Option<String> {
-    match &event.data {
-        EventData::Scalar { anchor, .. }
-        | EventData::SequenceStart { anchor, .. }
-        | EventData::MappingStart { anchor, .. } => anchor.clone(),
-        _ => None,
+pub(super) fn span(file: &Arc<SourceFile>, start: Mark, end: Mark) -> Location {
+    let short = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let width = if start.line == end.line { end.column.saturating_sub(start.column) } else { usize::MAX };
+    Location {
+        file: Arc::clone(file),
+        line: short(start.line + 1),
+        column: short(start.column + 1),
+        width: short(width),
     }
 }
 
-fn is_merge(key: &EventData) -> bool {
-    matches!(key, EventData::Scalar { value, style: ScalarStyle::Plain, tag: None, .. } if value == "<<")
+fn told(file: &Arc<SourceFile>, fault: &Fault) -> Box<Diagnostic> {
+    let told = Diagnostic::error(&span(file, fault.at, fault.at), format!("yaml: {}", fault.problem));
+    Box::new(match fault.during {
+        Some((during, begin)) if begin.line != fault.at.line => told.note(Some(&span(file, begin, begin)), during),
+        Some(_) | None => told,
+    })
 }
 
-fn own_tag(tag: Option<&str>) -> Option<Tag> {
+pub(super) fn own_tag(tag: Option<&str>) -> Option<Tag> {
     match tag {
         Some("!reset") => Some(Tag::Reset),
         Some("!override") => Some(Tag::Override),
@@ -418,6 +457,7 @@ mod tests {
     #[test]
     fn tags_of_the_merge_stay_on_their_value_and_core_tags_say_the_kind() {
         let tree = read("a: !reset null\nb: !override [x]\nc: !!str 5\nd: !!int '5'\ne: !mine 5\n");
+        assert_eq!(tree.get("e").unwrap().value, Value::String("5".into()));
         assert_eq!(tree.get("a").unwrap().tag, Some(Tag::Reset));
         assert_eq!(tree.get("b").unwrap().tag, Some(Tag::Override));
         assert_eq!(tree.get("c").unwrap().value, Value::String("5".into()));
