@@ -3,5 +3,6 @@
 mod archives;
 mod builds;
 mod hostile;
+mod kills;
 mod raw;
 mod volumes;
