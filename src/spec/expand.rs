@@ -7,13 +7,26 @@ use super::diagnostic::Diagnostic;
 use super::fields::{devices, map_at, mounts, ports};
 use super::tree::{Mapping, Node, Value};
 
+/// What texts are at this stage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::spec) enum Texts {
+    /// Variables have been substituted: a short form that can't be read is a fault.
+    Final,
+    /// They have not: it stays as it is.
+    Templates,
+}
+
 /// Puts each thing of a checked model (one document merged over what came before) into its long form.
 /// Twice does no more than once. Faults and warnings go to `found`.
-pub(in crate::spec) fn expand(model: &mut Node, found: &mut Vec<Diagnostic>) {
+pub(in crate::spec) fn expand(model: &mut Node, texts: Texts, found: &mut Vec<Diagnostic>) {
     let Some(model) = model.as_mapping_mut() else { return };
     for (name, service) in children(model, "services") {
         if let Some(service) = service.as_mapping_mut() {
-            expand_service(name, service, found);
+            let mut faults = Vec::new();
+            expand_service(name, service, &mut faults);
+            if texts == Texts::Final {
+                found.append(&mut faults);
+            }
         }
     }
     for kind in ["networks", "volumes", "secrets", "configs"] {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::diagnostic::{Diagnostic, Severity};
 use super::model::Model;
-use super::tree::Node;
+use super::tree::{Mapping, Node};
 use super::{consistency, env_files, normalise, select, settle};
 use crate::values::names::ProjectName;
 
@@ -24,6 +24,8 @@ pub(in crate::spec) struct Frame {
     pub profiles: Vec<String>,
     /// Services asked for (patterns); empty: all.
     pub services: Vec<String>,
+    /// Variables are substituted; without that, texts mean nothing yet and the model stays as it is.
+    pub interpolate: bool,
     /// Fill in names and implied dependencies (`--no-normalize` does not).
     pub normalize: bool,
     /// Check names and cycles (`--no-consistency` does not).
@@ -39,6 +41,10 @@ pub(in crate::spec) fn finish(mut tree: Node, frame: Frame, found: &mut Vec<Diag
     let fine = |found: &[Diagnostic]| found.iter().all(|one| one.severity != Severity::Error);
     if frame.normalize {
         normalise::normalise(&mut tree, frame.name.as_str(), &frame.environment);
+    }
+    if !frame.interpolate {
+        let Frame { name, working_dir, files, environment, .. } = frame;
+        return Some(Model { name, working_dir, files, environment, tree, disabled: Mapping::default() });
     }
     settle::settle(&mut tree, found);
     if !fine(found) {

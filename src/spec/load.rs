@@ -4,6 +4,7 @@ use std::path::{Path as FilePath, PathBuf};
 
 use super::diagnostic::{Diagnostic, Note, Severity, SpecError};
 use super::environment::Environment;
+use super::expand::Texts;
 use super::extends::{self, Bases};
 use super::interpolate::{self, Unset};
 use super::merge::{self, Resets};
@@ -166,7 +167,8 @@ impl Loader<'_> {
 
     /// Long forms; the same thing twice shows only in these.
     fn canonical(&mut self, model: &mut Node) -> Stage<()> {
-        expand::expand(model, &mut self.found);
+        let texts = if self.options.interpolate { Texts::Final } else { Texts::Templates };
+        expand::expand(model, texts, &mut self.found);
         self.go_on()?;
         unique::enforce(model, &mut self.found);
         self.go_on()

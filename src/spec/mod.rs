@@ -139,6 +139,7 @@ fn run(source: &Source, loader: &mut Loader<'_>) -> Stage<Option<Model>> {
         environment: scope.environment.values(),
         profiles: located.profiles,
         services: options.services.clone(),
+        interpolate: options.interpolate,
         normalize: options.normalize,
         consistency: options.consistency,
         env_files: options.env_files,

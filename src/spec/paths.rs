@@ -17,7 +17,9 @@ pub(in crate::spec) fn resolve(model: &mut Node, base: &Path, home: Option<&str>
     }
     for kind in ["configs", "secrets"] {
         for resource in values(model, kind).filter_map(Node::as_mapping_mut) {
-            resolver.under(resource, "file");
+            if let Some(file) = resource.get_mut("file") {
+                resolver.file(file);
+            }
         }
     }
     for volume in values(model, "volumes").filter_map(Node::as_mapping_mut) {
@@ -35,7 +37,7 @@ impl Resolver<'_> {
         if let Some(build) = service.get_mut("build").and_then(Node::as_mapping_mut) {
             build.get_mut("context").into_iter().for_each(|node| self.context(node));
             values(build, "additional_contexts").for_each(|node| self.context(node));
-            values(build, "ssh").for_each(|node| self.node(node));
+            values(build, "ssh").for_each(|node| self.file(node));
         }
         items(service, "env_file").filter_map(Node::as_mapping_mut).for_each(|file| self.under(file, "path"));
         items(service, "label_file").for_each(|node| self.node(node));
@@ -57,7 +59,17 @@ impl Resolver<'_> {
         if let Some(source) = mount.get_mut("source")
             && !source.as_str().is_some_and(is_windows_absolute)
         {
-            self.node(source);
+            self.file(source);
+        }
+    }
+
+    /// The empty path of a file is `base` itself, as Docker Compose has it.
+    fn file(&self, node: &mut Node) {
+        self.node(node);
+        if let Value::String(text) = &mut node.value
+            && text.is_empty()
+        {
+            *text = clean_path(self.base);
         }
     }
 
@@ -69,7 +81,9 @@ impl Resolver<'_> {
         if let Some(options) = volume.get_mut("driver_opts").and_then(Node::as_mapping_mut)
             && options.get("o").and_then(Node::as_str) == Some("bind")
         {
-            self.under(options, "device");
+            if let Some(device) = options.get_mut("device") {
+                self.file(device);
+            }
         }
     }
 

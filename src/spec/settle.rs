@@ -56,19 +56,7 @@ impl Settler<'_> {
             Becomes::Text => self.text(node),
             Becomes::Flag => self.flag(node),
             Becomes::Integer => self.integer(node),
-            Becomes::Unsigned => {
-                if let Value::Float(number) = node.value
-                    && !(-9.223372036854775808e18..9.223372036854775808e18).contains(&number)
-                {
-                    node.value = Value::Int(1 << 63);
-                }
-                self.integer(node);
-                if let Value::Int(number) = node.value
-                    && number < 0
-                {
-                    self.fault(node, format!("{number} may not be negative"));
-                }
-            }
+            Becomes::Unsigned(bits) => self.unsigned(node, *bits),
             Becomes::Number => self.number(node),
             Becomes::Bytes => self.bytes(node),
             Becomes::Duration => self.duration(node),
@@ -173,6 +161,20 @@ impl Settler<'_> {
             },
             _ => self.fault(node, "must be an integer"),
         }
+    }
+
+    /// As Go converts: what does not fit loses its high bits, and a float past 64 bits is the highest bit alone.
+    fn unsigned(&mut self, node: &mut Node, bits: u32) {
+        let number = match node.value {
+            Value::Int(number) => number,
+            Value::Float(number) if (-9.3e18..9.2e18).contains(&number) => number.trunc() as i128,
+            Value::Float(_) => 1 << 63,
+            _ => return self.fault(node, "must be an integer"),
+        };
+        if number < 0 {
+            return self.fault(node, format!("{number} may not be negative"));
+        }
+        node.value = Value::Int(number & ((1 << bits) - 1));
     }
 
     fn number(&mut self, node: &mut Node) {

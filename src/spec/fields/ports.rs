@@ -7,17 +7,20 @@ use crate::spec::diagnostic::{Diagnostic, Location};
 use crate::spec::tree::{Node, Value};
 
 /// Replaces each short form by its long forms, one a port of the container, sorted by port as text (as Docker Compose does).
+/// If there is a fault, the list stays as it is.
 pub(in crate::spec) fn expand(node: &mut Node, found: &mut Vec<Diagnostic>) {
     let Some(list) = node.as_sequence_mut() else { return };
     if list.iter().all(|item| item.as_mapping().is_some()) {
         return;
     }
-    for item in std::mem::take(list) {
+    let mut all = Vec::with_capacity(list.len());
+    let before = found.len();
+    for item in list.iter() {
         let short = match &item.value {
             Value::Int(number) => number.to_string(),
             Value::String(text) => text.clone(),
             Value::Mapping(_) => {
-                list.push(item);
+                all.push(item.clone());
                 continue;
             }
             _ => {
@@ -27,9 +30,12 @@ pub(in crate::spec) fn expand(node: &mut Node, found: &mut Vec<Diagnostic>) {
             }
         };
         match short_form(&short, &item.at) {
-            Ok(long) => list.extend(long),
+            Ok(long) => all.extend(long),
             Err(message) => found.push(Diagnostic::error(&item.at, format!("ports: {message}"))),
         }
+    }
+    if found.len() == before {
+        *list = all;
     }
 }
 

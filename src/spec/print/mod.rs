@@ -4,6 +4,7 @@
 //! Docker Compose's two forms differ in more than syntax: JSON shows `command: null` and `ipam: {}`, YAML shows `x-…`.
 
 mod json;
+mod order;
 mod yaml;
 
 use super::schema::{Becomes, FILE, Field, Object, Others, Shown};
@@ -42,7 +43,7 @@ pub(in crate::spec) fn model(tree: &Node, name: &str, format: Format) -> String 
             (_, node) => entries.extend(shape_field(field, node, format)),
         }
     }
-    extensions(map, &mut entries);
+    extensions(map, format, &mut entries);
     if format == Format::Json {
         entries.sort_by_key(|(key, _)| *key);
     }
@@ -52,7 +53,7 @@ pub(in crate::spec) fn model(tree: &Node, name: &str, format: Format) -> String 
 
 /// The tree as it is, keys sorted, for a model that was not interpolated.
 pub(in crate::spec) fn raw(tree: &Node, format: Format) -> String {
-    write(&as_it_is(tree), format)
+    write(&as_it_is(tree, format), format)
 }
 
 /// One service as compact JSON; two services with the same text are the same.
@@ -74,17 +75,17 @@ fn shape_object<'a>(object: &'static Object, map: &'a Mapping, format: Format) -
         entries.extend(shape_field(field, map.get(field.name), format));
     }
     if format == Format::Yaml && object.others == Others::Extensions {
-        extensions(map, &mut entries);
+        extensions(map, format, &mut entries);
     }
     entries
 }
 
 /// `x-…`, sorted.
-fn extensions<'a>(map: &'a Mapping, entries: &mut Vec<(&'a str, Out<'a>)>) {
+fn extensions<'a>(map: &'a Mapping, format: Format, entries: &mut Vec<(&'a str, Out<'a>)>) {
     let mut extensions: Vec<(&str, &Node)> =
         map.iter().filter(|(key, _)| key.starts_with("x-")).map(|(key, entry)| (key, &entry.node)).collect();
     extensions.sort_by_key(|(key, _)| *key);
-    entries.extend(extensions.into_iter().map(|(key, node)| (key, as_it_is(node))));
+    entries.extend(extensions.into_iter().map(|(key, node)| (key, as_it_is(node, format))));
 }
 
 fn shape_field<'a>(field: &'static Field, node: Option<&'a Node>, format: Format) -> Option<(&'a str, Out<'a>)> {
@@ -99,7 +100,7 @@ fn shape_field<'a>(field: &'static Field, node: Option<&'a Node>, format: Format
             (Shown::JsonAlways, _) if json => Out::Null,
             (Shown::JsonEmptyMap, Becomes::Object(object)) if json => Out::Map(nothing(object)),
             (Shown::Always | Shown::AlwaysAs(_), Becomes::Bytes) => Out::Text("0"),
-            (Shown::Always | Shown::AlwaysAs(_), Becomes::Integer) => Out::Int(0),
+            (Shown::Always | Shown::AlwaysAs(_), Becomes::Integer | Becomes::Unsigned(_)) => Out::Int(0),
             (Shown::Always | Shown::AlwaysAs(_), _) => Out::Text(""),
             _ => return None,
         };
@@ -128,40 +129,47 @@ fn shape<'a>(becomes: &'static Becomes, node: &'a Node, format: Format) -> Out<'
             Out::List(list.iter().map(|item| shape(items, item, format)).collect())
         }
         (Becomes::Named(values) | Becomes::Map(values), Value::Mapping(map)) => {
-            sorted(map, |node| if node.is_null() { Out::Null } else { shape(values, node, format) })
+            sorted(map, format, |node| if node.is_null() { Out::Null } else { shape(values, node, format) })
         }
         (Becomes::Number, Value::Float(number)) => Out::Single(*number as f32),
         (Becomes::Ulimit, value) => match value {
             Value::Mapping(map) => limit(map.get("soft"), map.get("hard"), format),
             Value::Int(0) => limit(None, None, format),
-            _ => as_it_is(node),
+            _ => as_it_is(node, format),
         },
-        _ => as_it_is(node),
+        _ => as_it_is(node, format),
     }
 }
 
 /// Two limits; JSON leaves out what is zero.
 fn limit<'a>(soft: Option<&'a Node>, hard: Option<&'a Node>, format: Format) -> Out<'a> {
-    let limit = |node: Option<&'a Node>| node.map_or(Out::Int(0), as_it_is);
+    let limit = |node: Option<&'a Node>| node.map_or(Out::Int(0), |node| as_it_is(node, format));
     let both = [("soft", limit(soft)), ("hard", limit(hard))].into_iter();
     Out::Map(both.filter(|(_, limit)| format == Format::Yaml || *limit != Out::Int(0)).collect())
 }
 
-fn as_it_is(node: &Node) -> Out<'_> {
+fn as_it_is(node: &Node, format: Format) -> Out<'_> {
     match &node.value {
         Value::Null => Out::Null,
         Value::Bool(yes) => Out::Bool(*yes),
         Value::Int(number) => Out::Int(*number),
         Value::Float(number) => Out::Double(*number),
         Value::String(text) => Out::Text(text),
-        Value::Sequence(list) => Out::List(list.iter().map(as_it_is).collect()),
-        Value::Mapping(map) => sorted(map, as_it_is),
+        Value::Sequence(list) => Out::List(list.iter().map(|item| as_it_is(item, format)).collect()),
+        Value::Mapping(map) => sorted(map, format, |node| as_it_is(node, format)),
     }
 }
 
-fn sorted<'a>(map: &'a Mapping, out: impl Fn(&'a Node) -> Out<'a>) -> Out<'a> {
-    let mut entries: Vec<(&str, &Node)> = map.iter().map(|(key, entry)| (key, &entry.node)).collect();
-    entries.sort_by_key(|(key, _)| *key);
+fn sorted<'a>(map: &'a Mapping, format: Format, out: impl Fn(&'a Node) -> Out<'a>) -> Out<'a> {
+    let entries = map.iter().map(|(key, entry)| (key, &entry.node));
+    let entries = match format {
+        Format::Yaml => order::natural(entries),
+        Format::Json => {
+            let mut entries: Vec<(&str, &Node)> = entries.collect();
+            entries.sort_unstable_by_key(|(key, _)| *key);
+            entries
+        }
+    };
     Out::Map(entries.into_iter().map(|(key, node)| (key, out(node))).collect())
 }
 

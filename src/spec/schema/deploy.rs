@@ -24,7 +24,7 @@ pub(in crate::spec) static DEPLOY: Object = Object {
 
 static UPDATE: Object = Object {
     fields: &[
-        Field::new("parallelism", INTEGER_OR_TEXT, Becomes::Unsigned).when_set(),
+        Field::new("parallelism", INTEGER_OR_TEXT, Becomes::Unsigned(64)).when_set(),
         Field::new("delay", TEXT, Becomes::Duration),
         Field::new("failure_action", TEXT, Becomes::Text),
         Field::new("monitor", TEXT, Becomes::Duration),
@@ -106,7 +106,7 @@ static RESTART_POLICY: Object = Object {
     fields: &[
         Field::new("condition", TEXT, Becomes::Text),
         Field::new("delay", TEXT, Becomes::Duration).when_set(),
-        Field::new("max_attempts", INTEGER_OR_TEXT, Becomes::Unsigned).when_set(),
+        Field::new("max_attempts", INTEGER_OR_TEXT, Becomes::Unsigned(64)).when_set(),
         Field::new("window", TEXT, Becomes::Duration).when_set(),
     ],
     required: &[],
@@ -121,7 +121,7 @@ static PLACEMENT: Object = Object {
             Accepts::List(&Accepts::Object(&PREFERENCE)),
             Becomes::List(&Becomes::Object(&PREFERENCE)),
         ),
-        Field::new("max_replicas_per_node", INTEGER_OR_TEXT, Becomes::Unsigned),
+        Field::new("max_replicas_per_node", INTEGER_OR_TEXT, Becomes::Unsigned(64)),
     ],
     required: &[],
     others: Others::Extensions,

@@ -117,8 +117,8 @@ pub(in crate::spec) enum Becomes {
     Flag,
     /// An integer of 64 bits; a fraction is cut off.
     Integer,
-    /// An integer of 64 bits that is not negative.
-    Unsigned,
+    /// An integer that is not negative, of so many bits; higher ones are lost. No text.
+    Unsigned(u32),
     /// A number, in the precision of 32 bits.
     Number,
     /// A number of bytes, as decimal text.

@@ -234,7 +234,7 @@ static HOOK: Object = Object {
 
 static BLKIO: Object = Object {
     fields: &[
-        Field::new("weight", INTEGER_OR_TEXT, Becomes::Integer),
+        Field::new("weight", INTEGER_OR_TEXT, Becomes::Unsigned(16)),
         Field::new(
             "weight_device",
             Accepts::List(&Accepts::Object(&BLKIO_WEIGHT)),
@@ -264,7 +264,7 @@ static BLKIO_LIMIT: Object = Object {
 static BLKIO_WEIGHT: Object = Object {
     fields: &[
         Field::new("path", TEXT, Becomes::Text).shown(Shown::AlwaysAs("Path")),
-        Field::new("weight", INTEGER_OR_TEXT, Becomes::Integer).shown(Shown::AlwaysAs("Weight")),
+        Field::new("weight", INTEGER_OR_TEXT, Becomes::Unsigned(16)).shown(Shown::AlwaysAs("Weight")),
     ],
     required: &[],
     others: Others::Refused,
@@ -328,7 +328,7 @@ static HEALTHCHECK: Object = Object {
         Field::new("test", Accepts::Either(&[TEXT, LIST_OF_TEXTS]), Becomes::Probe),
         Field::new("timeout", TEXT, Becomes::Duration).when_set(),
         Field::new("interval", TEXT, Becomes::Duration).when_set(),
-        Field::new("retries", NUMBER_OR_TEXT, Becomes::Unsigned).when_set(),
+        Field::new("retries", NUMBER_OR_TEXT, Becomes::Unsigned(64)).when_set(),
         Field::new("start_period", TEXT, Becomes::Duration).when_set(),
         Field::new("start_interval", TEXT, Becomes::Duration).when_set(),
         Field::new("disable", BOOLEAN_OR_TEXT, Becomes::Flag),
@@ -377,7 +377,7 @@ static PORT: Object = Object {
         Field::new("name", TEXT, Becomes::Text),
         Field::new("mode", TEXT, Becomes::Text),
         Field::new("host_ip", TEXT, Becomes::Text),
-        Field::new("target", INTEGER_OR_TEXT, Becomes::Unsigned),
+        Field::new("target", INTEGER_OR_TEXT, Becomes::Unsigned(32)),
         Field::new("published", INTEGER_OR_TEXT, Becomes::Text),
         Field::new("protocol", TEXT, Becomes::Text),
         Field::new("app_protocol", TEXT, Becomes::Text),
@@ -438,7 +438,7 @@ static MOUNT_VOLUME: Object = Object {
 static MOUNT_TMPFS: Object = Object {
     fields: &[
         Field::new("size", Accepts::Within(0, i128::MAX), Becomes::Bytes),
-        Field::new("mode", NUMBER_OR_TEXT, Becomes::Unsigned),
+        Field::new("mode", NUMBER_OR_TEXT, Becomes::Unsigned(32)),
     ],
     required: &[],
     others: Others::Extensions,
