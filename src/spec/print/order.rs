@@ -37,11 +37,24 @@ fn compare(a: &str, b: &str) -> Ordering {
         }
         return match (one.is_alphabetic(), other.is_alphabetic()) {
             (true, true) => one.cmp(&other),
-            (true, false) => if after_digit { Ordering::Less } else { Ordering::Greater },
-            (false, true) => if after_digit { Ordering::Greater } else { Ordering::Less },
+            (true, false) => {
+                if after_digit {
+                    Ordering::Less
+                } else {
+                    Ordering::Greater
+                }
+            }
+            (false, true) => {
+                if after_digit {
+                    Ordering::Greater
+                } else {
+                    Ordering::Less
+                }
+            }
             (false, false) => {
                 let zero = begun && (one == '0' || other == '0');
-                let ((number, length), (other_number, other_length)) = (number(from_left, zero), number(from_right, zero));
+                let ((number, length), (other_number, other_length)) =
+                    (number(from_left, zero), number(from_right, zero));
                 number.cmp(&other_number).then(length.cmp(&other_length)).then(one.cmp(&other))
             }
         };
