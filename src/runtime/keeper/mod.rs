@@ -229,7 +229,7 @@ impl Keeper {
                     }
                 }
             }
-            if let Some(dead) = self.wait(supervisor.as_ref().map_or(0, |supervisor| supervisor.pid))
+            if let Some((dead, status)) = self.wait(supervisor.as_ref().map_or(0, |supervisor| supervisor.pid))
                 && let Some(gone) = supervisor.take_if(|supervisor| supervisor.pid == dead)
             {
                 // Its last words may have come between the reading above and its death.
@@ -241,7 +241,9 @@ impl Keeper {
                     }
                 }
                 self.endings.iter_mut().for_each(|ending| ending.told = false);
-                pause = if gone.since.elapsed() < SHORT_LIFE { longer(pause) } else { Duration::ZERO };
+                // Killed by somebody (SIGKILL is 9) it would have lived.
+                let weak = gone.since.elapsed() < SHORT_LIFE && status & 0x7f != 9;
+                pause = if weak { longer(pause) } else { Duration::ZERO };
                 next = Instant::now() + pause;
             }
             if let Some(supervisor) = supervisor.as_mut().filter(|_| writable || untold) {
@@ -288,12 +290,12 @@ impl Keeper {
     }
 
     /// Waits for every child that has ended; says if the supervisor is among them.
-    fn wait(&mut self, supervisor: i32) -> Option<i32> {
+    fn wait(&mut self, supervisor: i32) -> Option<(i32, i32)> {
         while matches!(self.children.read_signal(), Ok(Some(_))) {}
         let mut dead = None;
         while let Some((pid, status)) = sys::reap() {
             if pid == supervisor {
-                dead = Some(pid);
+                dead = Some((pid, status));
             } else {
                 self.endings.push(Ending { pid, status, told: false });
             }

@@ -195,7 +195,9 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
         // The threads' starts end first: their processes have to be on record. What was asked for meanwhile is asked for
         // again by the clients, who see their connections closed.
         if orphaned && supervisor.starting == 0 && messages.is_empty() && !supervisor.is_putting_away() {
-            let Supervisor { link, layout, project, .. } = supervisor;
+            let Supervisor { link, layout, project, containers, .. } = supervisor;
+            // The next one holds them from now on.
+            drop(containers);
             return link.succeed(&layout, &project).map_err(|error| io::Error::from(error.errno));
         }
     }

@@ -5,9 +5,13 @@
 //! put on record is undone: nobody was told of it.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
+
+use nix::fcntl::Flock;
 
 use crate::dns::Sockets;
 use crate::engine::{ContainerId, ContainerState};
@@ -21,6 +25,9 @@ use crate::runtime::supervisor::logs::{Pump, Rotation, Source, Writer};
 use crate::runtime::supervisor::machine::{State, Tries};
 use crate::runtime::supervisor::{Child, Message, Supervisor, starter};
 use crate::runtime::sys;
+
+/// For how many milliseconds a container is tried to be held.
+const PATIENCE: usize = 2_000;
 
 impl Supervisor {
     /// Takes over everything that is active by the records, then every ending that the keeper has told.
@@ -46,7 +53,7 @@ impl Supervisor {
     }
 
     fn adopt(&mut self, id: &ContainerId, container: Container, standing: Standing, words: &VecDeque<Word>) {
-        let Ok(lock) = self.lock(id) else { return };
+        let Some(lock) = self.lock_again(id) else { return };
         let Ok(cgroup) = starter::cgroup(&container) else { return };
         let tries = Tries { count: standing.restart_count, delay: standing.delay };
         let mark = standing.process.clone();
@@ -77,6 +84,12 @@ impl Supervisor {
             self.watch_adopted(id, pid, pidfd);
         }
         self.begin_health(id);
+    }
+
+    /// Holds a container that somebody else may still hold for a moment: our predecessor's last child before it executes
+    /// its command, a command that finds out that it can't remove it.
+    fn lock_again(&self, id: &ContainerId) -> Option<Flock<File>> {
+        (0..PATIENCE).find_map(|_| self.lock(id).inspect_err(|_| std::thread::sleep(Duration::from_millis(1))).ok())
     }
 
     /// Where its output comes from: as the keeper held it; pipes else by name, since the container has them open, too.
@@ -133,7 +146,7 @@ impl Supervisor {
 
     fn wait_again(&mut self, id: &ContainerId, container: Container, standing: Standing) {
         self.undo_start(id, &container);
-        let Ok(lock) = self.lock(id) else { return };
+        let Some(lock) = self.lock_again(id) else { return };
         let tries = Tries { count: standing.restart_count, delay: standing.delay };
         let active = Active::new(container, standing, lock, State::Waiting { tries });
         self.containers.insert(id.clone(), active);
