@@ -21,7 +21,7 @@ pub struct Variable {
 impl Model {
     /// As it is in the files, merged, keys sorted: what `--no-interpolate` prints.
     pub fn print_raw(&self, format: Format) -> String {
-        print::raw(&self.tree, format)
+        print::raw(&self.tree, self.name.as_str(), format)
     }
 
     /// The active services, each after those that it depends on; otherwise by name.

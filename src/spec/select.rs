@@ -12,6 +12,10 @@ pub(in crate::spec) fn by_profile(model: &mut Node, profiles: &[String], asked: 
     let mut disabled = Mapping::default();
     let Some(services) = services(model) else { return disabled };
     let mut active: BTreeSet<String> = profiles.iter().cloned().collect();
+    // Where none is named, Docker Compose takes that for one with an empty name.
+    if profiles.is_empty() {
+        active.insert(String::new());
+    }
     for (name, entry) in services.iter() {
         if asked.iter().any(|asked| asked == name) && !is_active(&entry.node, &active) {
             active.extend(profiles_of(&entry.node).map(str::to_owned));

@@ -81,18 +81,7 @@ impl Settler<'_> {
             Becomes::Hosts => hosts::to_list(node, self.found),
             Becomes::Mode => self.mode(node),
             Becomes::Count => self.count(node),
-            Becomes::Ulimit => match node.value {
-                Value::Mapping(_) => {
-                    for key in ["soft", "hard"] {
-                        if let Some(limit) = node.as_mapping_mut().and_then(|map| map.get_mut(key)) {
-                            self.integer(limit);
-                        }
-                    }
-                }
-                Value::Int(_) => {}
-                // Text that is a number has become one before, where Docker Compose does that.
-                _ => self.fault(node, "must be an integer, or `soft` and `hard`"),
-            },
+            Becomes::Ulimit => self.ulimit(node),
             Becomes::Keys => keys(node),
             Becomes::Options => self.options(node),
         }
@@ -264,6 +253,17 @@ impl Settler<'_> {
             _ => return self.fault(node, "must be an octal number"),
         };
         node.value = Value::String(format!("0{mode:o}"));
+    }
+
+    /// Text that is a number has become one before, where Docker Compose does that.
+    fn ulimit(&mut self, node: &mut Node) {
+        let both = node.as_mapping().map(|map| ["soft", "hard"].map(|key| map.get(key)));
+        let limits: Vec<&Node> = both.map_or_else(|| vec![&*node], |both| both.into_iter().flatten().collect());
+        for limit in limits {
+            if !matches!(limit.value, Value::Int(_)) {
+                self.fault(limit, "a limit must be an integer");
+            }
+        }
     }
 
     fn count(&mut self, node: &mut Node) {

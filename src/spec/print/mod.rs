@@ -52,8 +52,14 @@ pub(in crate::spec) fn model(tree: &Node, name: &str, format: Format) -> String 
 }
 
 /// The tree as it is, keys sorted, for a model that was not interpolated.
-pub(in crate::spec) fn raw(tree: &Node, format: Format) -> String {
-    write(&as_it_is(tree, format), format)
+pub(in crate::spec) fn raw(tree: &Node, name: &str, format: Format) -> String {
+    let mut out = as_it_is(tree, format);
+    if let Out::Map(entries) = &mut out {
+        entries.retain(|(key, _)| *key != "name");
+        let place = entries.partition_point(|(key, _)| *key < "name");
+        entries.insert(place, ("name", Out::Text(name)));
+    }
+    write(&out, format)
 }
 
 /// One service as compact JSON; two services with the same text are the same.
