@@ -105,7 +105,13 @@ pub(in crate::spec) static SERVICE: Object = Object {
         Field::new("mac_address", TEXT, Becomes::Text),
         Field::new(
             "models",
-            Accepts::Either(&[SET_OF_TEXTS, Accepts::Loose(user_name, &Accepts::Either(&[Accepts::Scalar(Kinds::NULL), Accepts::Object(&MODEL_USE)]))]),
+            Accepts::Either(&[
+                SET_OF_TEXTS,
+                Accepts::Loose(
+                    user_name,
+                    &Accepts::Either(&[Accepts::Scalar(Kinds::NULL), Accepts::Object(&MODEL_USE)]),
+                ),
+            ]),
             Becomes::Map(&Becomes::Object(&MODEL_USE)),
         )
         .ignored(),
