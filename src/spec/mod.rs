@@ -22,6 +22,8 @@ mod expand;
 mod extends;
 mod fields;
 mod finish;
+#[cfg(test)]
+mod fuzz;
 mod include;
 mod interpolate;
 pub mod lists;
@@ -29,6 +31,7 @@ mod load;
 mod merge;
 pub mod model;
 mod normalise;
+pub mod origins;
 mod paths;
 pub mod print;
 pub mod project;
