@@ -3,7 +3,8 @@
 //! Edges to services that are not part of the graph are left out: a dependency behind an inactive profile is refused by
 //! the loader if it is required, and counts for nothing if it is not.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use petgraph::Direction;
 use petgraph::graph::{DiGraph, NodeIndex};
@@ -137,7 +138,7 @@ fn cycle(graph: &DiGraph<ServiceName, Edge>) -> Vec<ServiceName> {
     starts.sort_by_key(|node| &graph[*node]);
     for start in starts {
         let mut came_from = BTreeMap::new();
-        let mut queue = std::collections::VecDeque::from([start]);
+        let mut queue = VecDeque::from([start]);
         while let Some(node) = queue.pop_front() {
             let mut next: Vec<_> = graph.neighbors(node).collect();
             next.sort_by_key(|node| &graph[*node]);
@@ -149,8 +150,8 @@ fn cycle(graph: &DiGraph<ServiceName, Edge>) -> Vec<ServiceName> {
                     }
                     return way.into_iter().rev().map(|node| graph[node].clone()).collect();
                 }
-                if !came_from.contains_key(&other) {
-                    came_from.insert(other, node);
+                if let Entry::Vacant(unseen) = came_from.entry(other) {
+                    unseen.insert(node);
                     queue.push_back(other);
                 }
             }

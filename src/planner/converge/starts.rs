@@ -1,0 +1,107 @@
+//! What starts in the end, and what runs untouched.
+
+use std::collections::BTreeMap;
+
+use crate::engine::ContainerState;
+use crate::planner::containers::{self, Decided, Fate, Replica};
+use crate::planner::converge::{Converge, existing};
+use crate::planner::error::PlanError;
+use crate::planner::networks;
+use crate::planner::plan::{Action, Cause, ContainerRef, Target};
+use crate::planner::request::Wait;
+use crate::planner::start::{Member, Now, Phase, Wish};
+use crate::values::names::ServiceName;
+
+impl<'a> Converge<'a> {
+    pub(super) fn note_unchanged(&mut self) {
+        for decided in self.decided.values() {
+            for replica in &decided.replicas {
+                if let Fate::Keep(container) = &replica.fate
+                    && Now::of(&container.state) != Now::Idle
+                    && !self.stops.contains_key(&container.id)
+                {
+                    self.plan.unchanged.push(replica.name.clone());
+                }
+            }
+        }
+    }
+
+    pub(super) fn start(&mut self, wait: Wait, one_off: Option<(ServiceName, Member)>) -> Result<(), PlanError> {
+        self.note_unchanged();
+        let mut members = BTreeMap::new();
+        if let Some((service, member)) = one_off {
+            members.insert(service, vec![member]);
+        }
+        for (name, decided) in &self.decided {
+            if decided.replicas.is_empty() {
+                continue;
+            }
+            let replicas = decided.replicas.iter().map(|replica| self.member(decided, replica));
+            members.insert(name.clone(), replicas.collect::<Result<Vec<_>, _>>()?);
+        }
+        Phase { graph: &self.graph, members, wait }.emit(&mut self.plan)?;
+        self.start_bystanders();
+        Ok(())
+    }
+
+    fn member(&self, decided: &Decided<'a>, replica: &Replica<'a>) -> Result<Member, PlanError> {
+        let made = self.made.get(&(decided.template.service().name.clone(), replica.number));
+        let (container, now, wish, mut after) = match (&replica.fate, made) {
+            (Fate::Create(cause) | Fate::Replace(_, cause) | Fate::Renew(_, cause), Some((made, ready))) => {
+                (ContainerRef::Made(*made), Now::Idle, Wish::Start(cause.clone()), ready.clone())
+            }
+            (Fate::Keep(there) | Fate::Replace(there, _) | Fate::Renew(there, _), _) => {
+                let wish = match (self.stops.get(&there.id), &there.state) {
+                    (None, ContainerState::Running { paused: true, .. }) => {
+                        return Err(PlanError::Paused(there.config.name.clone()));
+                    }
+                    (Some(step), _) => {
+                        Wish::Start(self.plan.step(*step).map_or(Cause::NotRunning, |s| s.cause.clone()))
+                    }
+                    (None, state) if Now::of(state) == Now::Idle => Wish::Start(Cause::NotRunning),
+                    (None, _) => Wish::Leave,
+                };
+                let stop = self.stops.get(&there.id).into_iter().chain(self.renames.get(&there.id)).copied().collect();
+                (ContainerRef::Existing(there.id.clone()), Now::of(&there.state), wish, stop)
+            }
+            (Fate::Create(cause), None) => {
+                // Every container that is to be made has a step by now.
+                return Err(PlanError::Invalid {
+                    service: decided.template.service().name.clone(),
+                    reason: format!("no step makes it ({cause})"),
+                });
+            }
+        };
+        if wish != Wish::Leave {
+            let config = decided.template.config();
+            if made.is_none() {
+                let attached = networks::of(decided.template.service());
+                let ready = attached.filter_map(|key| self.network_ready.get(&self.project.networks.get(key)?.name));
+                after.extend(ready);
+            }
+            after.extend(self.freed.iter().filter(|(old, _)| containers::compete(old, config)).map(|(_, step)| *step));
+        }
+        Ok(Member { target: Target { name: replica.name.clone(), container }, now, wish, after })
+    }
+
+    /// Starts again what ran outside the scope and was stopped for a network's sake.
+    fn start_bystanders(&mut self) {
+        for container in &self.observed.containers {
+            let Some(stop) = self.stops.get(&container.id).copied() else { continue };
+            let cause = self.plan.step(stop).map(|step| step.cause.clone());
+            let Some(cause @ Cause::NetworkRecreated(_)) = cause else { continue };
+            let decided = self.decided.values().any(|decided| {
+                decided.replicas.iter().any(|replica| match &replica.fate {
+                    Fate::Keep(other) | Fate::Replace(other, _) | Fate::Renew(other, _) => other.id == container.id,
+                    Fate::Create(_) => false,
+                })
+            });
+            if decided || self.removals.contains_key(&container.config.name) {
+                continue;
+            }
+            let Cause::NetworkRecreated(network) = &cause else { continue };
+            let after = std::iter::once(stop).chain(self.network_ready.get(network).copied()).collect();
+            self.plan.push(Action::StartContainer(existing(container)), cause, after);
+        }
+    }
+}
