@@ -340,6 +340,19 @@ impl Cursor {
         }
     }
 
+    /// Whether the last run has ended, by what the log says up to here.
+    fn has_ended(&self) -> io::Result<bool> {
+        let Some(segment) = &self.segment else { return Ok(false) };
+        for number in (1..=self.read).rev() {
+            match segment.record(number)?.mark {
+                Mark::Output => {}
+                Mark::Started => return Ok(false),
+                Mark::Ended | Mark::Closed => return Ok(true),
+            }
+        }
+        Ok(false)
+    }
+
     /// The begun lines, when nothing more is waited for.
     fn rest(&mut self) -> Vec<(Stream, i64, Vec<u8>)> {
         let time = self.last.time;
@@ -348,8 +361,8 @@ impl Cursor {
     }
 }
 
-/// Reads the log in `folder` on the present tokio runtime, as the query says. A follower ends when the container next
-/// ends for good, or when its log is gone; the subscription to what comes holds when this returns.
+/// Reads the log in `folder` on the present tokio runtime, as the query says. A follower ends with the run that goes on
+/// now (at once, after what there is, if none does), or when the log is gone.
 pub fn read(container: &ContainerId, folder: &Path, query: &LogQuery) -> io::Result<mpsc::Receiver<LogChunk>> {
     let changes = query.follow.then(Watch::new).transpose()?;
     if let Some(changes) = &changes {
@@ -369,9 +382,10 @@ pub fn read(container: &ContainerId, folder: &Path, query: &LogQuery) -> io::Res
                         return;
                     }
                 }
-                Ok(Found::Mark(Mark::Closed, time)) if query.follow && time > asked => return,
+                Ok(Found::Mark(Mark::Ended | Mark::Closed, time)) if query.follow && time > asked => return,
                 Ok(Found::Mark(..)) => {}
                 Ok(Found::Nothing) => match &changes {
+                    Some(_) if cursor.has_ended().unwrap_or(true) => break,
                     Some(changes) => {
                         let seen = tokio::select! {
                             seen = changes.seen() => seen,

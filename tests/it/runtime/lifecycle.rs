@@ -186,3 +186,27 @@ fn events_tell_a_life_in_order() {
     drop(events);
     stack.down();
 }
+
+#[test]
+fn a_follower_gets_every_line_of_a_run_and_ends_with_it() {
+    if cannot_run() {
+        return;
+    }
+    let stack = Stack::new("follow");
+    let follow = LogQuery { follow: true, ..LogQuery::default() };
+    let id = stack.run("a", "for i in 1 2 3; do echo $i; sleep 0.05; done; printf end");
+    let text = |query: &LogQuery| {
+        let chunks = stack.log(&id, query);
+        assert!(chunks.is_sorted_by(|one, other| one.time < other.time));
+        String::from_utf8(chunks.into_iter().flat_map(|chunk| chunk.bytes).collect()).unwrap()
+    };
+    assert_eq!(text(&follow), "1\n2\n3\nend");
+    stack.exited(&id);
+    assert_eq!(text(&follow), "1\n2\n3\nend");
+    assert_eq!(text(&LogQuery { tail: Some(2), ..LogQuery::default() }), "3\nend");
+    assert_eq!(text(&LogQuery { tail: Some(0), ..LogQuery::default() }), "");
+    let second = stack.log(&id, &LogQuery::default()).get(1).map(|chunk| chunk.time);
+    assert_eq!(text(&LogQuery { since: second, ..LogQuery::default() }), "2\n3\nend");
+    assert_eq!(text(&LogQuery { until: second, ..LogQuery::default() }), "1\n2\n");
+    stack.down();
+}
