@@ -6,6 +6,7 @@ use crate::cli::ui::template::InvalidTemplate;
 use crate::engine::EngineError;
 use crate::executor::{self, StepError};
 use crate::planner::error::PlanError;
+use crate::runtime::sys::is_root;
 use crate::spec::diagnostic::SpecError;
 use crate::values::names::ProjectName;
 
@@ -58,6 +59,16 @@ pub enum Kind {
     /// The engine failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
+    /// The command of an `exec` can't be run; the code is the shell's for that.
+    #[error("cannot run the command in {container}: {reason}")]
+    Exec {
+        /// Where.
+        container: String,
+        /// 126 or 127.
+        code: u8,
+        /// Why not.
+        reason: String,
+    },
     /// A service that the files do not have.
     #[error("no such service: {0}")]
     NoSuchService(String),
@@ -153,7 +164,10 @@ impl Failure {
     /// What went wrong with its whole chain of causes, then the hints.
     pub fn text(&self) -> String {
         let mut text = chain(&*self.kind);
-        for hint in &self.hints {
+        // Whatever the engine could not do without root, this is the reason, and no call's errno says so.
+        let root = matches!(*self.kind, Kind::Engine(_) | Kind::Step(_)) && !is_root();
+        let root = root.then(|| "xcompose runs containers itself, which takes root: try again with sudo".to_owned());
+        for hint in self.hints.iter().chain(&root) {
             text.push('\n');
             text.push_str(hint);
         }
@@ -164,6 +178,7 @@ impl Failure {
     pub fn exit(&self) -> Exit {
         match &*self.kind {
             Kind::Quiet(code) => Exit(*code),
+            Kind::Exec { code, .. } => Exit(*code),
             Kind::Cancelled => Exit(130),
             // What a program killed by SIGPIPE reports.
             Kind::OutputClosed => Exit(141),

@@ -29,6 +29,11 @@ fn errno_name(errno: Errno) -> String {
     format!("{errno:?} ({})", errno.desc())
 }
 
+/// Whether this process runs as root.
+pub fn is_root() -> bool {
+    nix::unistd::geteuid().is_root()
+}
+
 /// Names the call when a kernel call fails.
 pub trait OrOs<T> {
     /// Turns an errno into an [`OsError`] about `subject`.

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 
 use crate::cli::context::{Context, Need};
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::terminal::{Streams, attend};
-use crate::engine::{ExecConfig, ProcessIo};
+use crate::engine::{EngineError, ExecConfig, ProcessIo};
 
 /// Execute a command in a running container
 #[derive(Debug, clap::Args)]
@@ -82,7 +82,13 @@ impl Exec {
         };
         let io =
             if self.detach { ProcessIo::Files { stdin: None, stdout: None, stderr: None } } else { streams.io()? };
-        let process = context.engine().exec(&target.id, &config, io).await?;
+        let process = context.engine().exec(&target.id, &config, io).await.map_err(|error| match error {
+            EngineError::Command { code, reason, .. } => {
+                let code = u8::try_from(code).unwrap_or(1);
+                Failure::from(Kind::Exec { container: target.config.name.to_string(), code, reason })
+            }
+            other => other.into(),
+        })?;
         if self.detach {
             return Ok(Exit::SUCCESS);
         }

@@ -19,7 +19,7 @@ use crate::cli::ui::template::Format;
 use crate::cli::ui::time;
 use crate::engine::{BuildConfig, DockerfileSource};
 use crate::values::byte_size;
-use crate::values::image_ref::ImageRef;
+use crate::values::image_ref::{ImageRef, InvalidImageRef};
 
 /// Manage images
 #[derive(Debug, clap::Args)]
@@ -64,6 +64,9 @@ enum Command {
     /// List images
     #[command(alias = "list")]
     Ls {
+        /// Only images of this name; without a tag, of any
+        #[arg(value_name = "REPOSITORY[:TAG]")]
+        name: Option<String>,
         /// Format output: 'table' (columns with a header), 'table TEMPLATE', 'json', or a Go template of fields
         #[arg(long, default_value = "table")]
         format: String,
@@ -155,7 +158,9 @@ impl Image {
                 };
                 engine.save_images(&images, file).await?;
             }
-            Command::Ls { format, quiet } => list(context, &Format::parse(&format)?, quiet).await?,
+            Command::Ls { name, format, quiet } => {
+                list(context, name.as_deref(), &Format::parse(&format)?, quiet).await?;
+            }
             Command::Rm { images, force } => {
                 for image in &images {
                     for line in engine.remove_image(image, force).await? {
@@ -233,9 +238,19 @@ impl Build {
     }
 }
 
-async fn list(context: &Context<'_>, format: &Format, quiet: bool) -> Result<(), Failure> {
+async fn list(context: &Context<'_>, name: Option<&str>, format: &Format, quiet: bool) -> Result<(), Failure> {
     let ui = context.ui();
     let mut images = context.engine().images().await?;
+    if let Some(text) = name {
+        let wanted: ImageRef = text.parse().map_err(|error: InvalidImageRef| Failure::usage(error.to_string()))?;
+        // A name without a tag reads as `latest`, so whether one was written shows only in the text.
+        let any_tag = wanted.digest().is_none() && !text.ends_with(&format!(":{}", wanted.tag().unwrap_or_default()));
+        for image in &mut images {
+            let of_repository = |name: &ImageRef| name.familiar_name() == wanted.familiar_name();
+            image.names.retain(|name| if any_tag { of_repository(name) } else { *name == wanted });
+        }
+        images.retain(|image| !image.names.is_empty());
+    }
     images.sort_by(|a, b| b.created.cmp(&a.created).then(a.names.cmp(&b.names)));
     if quiet {
         for image in images {
