@@ -9,4 +9,5 @@ mod network;
 mod planner;
 mod runtime;
 mod scenarios;
+mod spec;
 mod support;

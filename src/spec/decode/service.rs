@@ -23,7 +23,6 @@ pub(super) fn decode(name: ServiceName, reader: &Reader<'_>, model: &Model) -> O
     Some(Service {
         location: reader.at(),
         image_named,
-        image: image?,
         build: build::decode(reader),
         pull_policy: pull_policy(reader),
         platform: reader.parse("platform"),
@@ -110,6 +109,8 @@ pub(super) fn decode(name: ServiceName, reader: &Reader<'_>, model: &Model) -> O
             .into_iter()
             .map(|(key, used)| (ModelKey(key.to_owned()), model_use(used)))
             .collect(),
+        // Last, so that what else is wrong has been found.
+        image: image?,
         name,
     })
 }

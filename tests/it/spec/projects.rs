@@ -1,0 +1,124 @@
+//! What a project holds.
+
+use std::time::Duration;
+
+use xcompose::spec::Options;
+use xcompose::spec::project::{Condition, MountSource, NetworkMode, Project};
+use xcompose::values::health::Probe;
+use xcompose::values::protocol::Protocol;
+use xcompose::values::restart::Restart;
+
+use super::{load, load_with};
+
+fn project(compose: &str) -> Project {
+    load(compose).model.project().unwrap_or_else(|fault| panic!("{fault}"))
+}
+
+#[test]
+fn a_service_is_typed_throughout() {
+    let project = project(
+        r#"
+services:
+  web:
+    image: nginx:1.25
+    scale: 2
+    ports: ["8000-8001:80"]
+    restart: on-failure:3
+    cpus: 0.1
+    mem_limit: 64m
+    pids_limit: -1
+    networks: {back: {priority: 1}, front: {priority: 5, ipv4_address: 10.0.0.5}}
+    volumes: ["data:/d:ro", "/x", {type: tmpfs, target: /t, tmpfs: {size: 1m, mode: 0700}}]
+    tmpfs: ["/run:size=2m,noexec"]
+    depends_on: {db: {condition: service_healthy, restart: true}}
+    healthcheck: {test: [CMD, "true"], interval: 5s, retries: 2}
+  db: {build: ./db}
+networks: {front: {ipam: {config: [{subnet: 10.0.0.0/24}]}}, back: {}}
+volumes: {data: {name: mine}}
+"#,
+    );
+    let web = &project.services["web"];
+    assert_eq!((web.scale, web.image_named, web.restart), (2, true, Restart::OnFailure { max: 3 }));
+    assert_eq!(
+        (web.ports[0].target, web.ports[0].published, web.ports[0].protocol),
+        (80, Some((8000, 8001)), Protocol::Tcp)
+    );
+    assert_eq!(web.resources.nano_cpus, Some(100_000_000));
+    assert_eq!((web.resources.memory, web.resources.pids), (Some(64 << 20), Some(-1)));
+    let NetworkMode::Networks(networks) = &web.network else { panic!("{:?}", web.network) };
+    assert_eq!(networks.iter().map(|(key, _)| key.as_str()).collect::<Vec<_>>(), ["front", "back"]);
+    assert_eq!(networks[0].1.ipv4_address, Some("10.0.0.5".parse().unwrap()));
+    assert!(
+        matches!(&web.mounts[0].source, MountSource::Volume { key, .. } if key.as_str() == "data" && web.mounts[0].read_only)
+    );
+    assert!(matches!(web.mounts[1].source, MountSource::Anonymous { no_copy: false }));
+    assert!(matches!(web.mounts[2].source, MountSource::Tmpfs { size: Some(1_048_576), mode: Some(0o700), .. }));
+    assert!(
+        matches!(&web.mounts[3].source, MountSource::Tmpfs { size: Some(2_097_152), options, .. } if options == &["noexec"])
+    );
+    let dependency = &web.depends_on["db"];
+    assert_eq!((dependency.condition, dependency.restart, dependency.required), (Condition::Healthy, true, true));
+    let check = web.healthcheck.as_ref().unwrap();
+    assert_eq!(check.probe, Probe::Exec(vec!["true".into()]));
+    assert_eq!((check.interval, check.retries), (Some(Duration::from_secs(5)), Some(2)));
+    let db = &project.services["db"];
+    assert_eq!((db.image.to_string(), db.image_named, db.build.is_some()), ("demo-db:latest".into(), false, true));
+    assert_eq!(project.volumes["data"].name.as_str(), "mine");
+    assert_eq!(project.networks["front"].name.as_str(), "demo_front");
+}
+
+#[test]
+fn what_deploy_says_overrules_the_older_keys() {
+    let project = project(
+        "services: {a: {image: i, restart: always, deploy: {replicas: 3, restart_policy: {condition: on-failure, max_attempts: 2},
+         resources: {limits: {cpus: '0.5', memory: 1g, pids: 9}, reservations: {memory: 512m}}}}}",
+    );
+    let a = &project.services["a"];
+    assert_eq!((a.scale, a.restart), (3, Restart::OnFailure { max: 2 }));
+    assert_eq!((a.resources.nano_cpus, a.resources.memory), (Some(500_000_000), Some(1 << 30)));
+    assert_eq!((a.resources.pids, a.resources.memory_reservation), (Some(9), Some(512 << 20)));
+}
+
+#[test]
+fn links_and_namespaces_of_services_are_dependencies() {
+    let project = project(
+        "services: {a: {image: i, links: ['b:x'], network_mode: 'service:c', volumes_from: ['d:ro']}, b: {image: i}, c: {image: i}, d: {image: i}}",
+    );
+    let needs: Vec<_> =
+        project.services["a"].depends_on.iter().map(|(name, need)| (name.as_str(), need.restart)).collect();
+    assert_eq!(needs, [("b", true), ("c", true), ("d", false)]);
+}
+
+#[test]
+fn services_of_profiles_that_are_not_active_are_set_aside_until_they_are_asked_for() {
+    let compose = "services: {a: {image: i}, b: {image: i, profiles: [p], depends_on: [c]}, c: {image: i, profiles: [p]}, d: {image: i, profiles: [q]}}";
+    let names = |services: &[&str]| {
+        let options =
+            Options { services: services.iter().map(|name| (*name).to_owned()).collect(), ..Options::default() };
+        let project = load_with(compose, &[], &options).unwrap().model.project().unwrap();
+        let names = |map: &std::collections::BTreeMap<_, _>| {
+            map.keys().map(|name: &xcompose::values::names::ServiceName| name.to_string()).collect::<Vec<_>>().join(" ")
+        };
+        (names(&project.services), names(&project.disabled))
+    };
+    assert_eq!(names(&[]), ("a".into(), "b c d".into()));
+    assert_eq!(names(&["b"]), ("b c".into(), "a d".into()));
+}
+
+#[test]
+fn env_files_stand_below_the_environment_and_the_later_wins() {
+    let compose = "services: {a: {image: i, env_file: [one, {path: two, format: raw}, {path: gone, required: false}], environment: {B: own, N: }}}";
+    let files = [("one", "A=1\nB=1\nC=\"x y\"\n"), ("two", "C=\"$A\"\nD=$A\n")];
+    let project = load_with(compose, &files, &Options::default()).unwrap().model.project().unwrap();
+    let environment: Vec<_> = project.services["a"].environment.iter().map(|(k, v)| format!("{k}={v:?}")).collect();
+    assert_eq!(environment, ["A=Some(\"1\")", "B=Some(\"own\")", "C=Some(\"\\\"$A\\\"\")", "D=Some(\"$A\")", "N=None"]);
+}
+
+#[test]
+fn a_key_without_effect_is_named_at_its_place() {
+    let loaded = load("services:\n  a:\n    image: i\n    isolation: default\n");
+    let warnings = loaded.model.unhonoured();
+    assert_eq!(warnings.len(), 1, "{warnings:?}");
+    assert!(warnings[0].to_string().contains("compose.yaml:4:5"), "{}", warnings[0]);
+    assert!(loaded.warnings.is_empty());
+}
