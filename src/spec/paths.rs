@@ -80,10 +80,9 @@ impl Resolver<'_> {
         }
         if let Some(options) = volume.get_mut("driver_opts").and_then(Node::as_mapping_mut)
             && options.get("o").and_then(Node::as_str) == Some("bind")
+            && let Some(device) = options.get_mut("device")
         {
-            if let Some(device) = options.get_mut("device") {
-                self.file(device);
-            }
+            self.file(device);
         }
     }
 

@@ -21,6 +21,9 @@ pub(in crate::spec) fn settle(model: &mut Node, found: &mut Vec<Diagnostic>) {
     }
 }
 
+/// The first number past what 64 bits with a sign hold.
+const TWO_TO_63: f64 = (1_u64 << 63) as f64;
+
 struct Settler<'a> {
     path: Path,
     found: &'a mut Vec<Diagnostic>,
@@ -141,7 +144,7 @@ impl Settler<'_> {
             Value::Int(_) => {}
             // Go makes the least integer of what does not fit.
             Value::Float(number) => {
-                let fits = (-9.223372036854775808e18..9.223372036854775808e18).contains(number);
+                let fits = (-TWO_TO_63..TWO_TO_63).contains(number);
                 node.value = Value::Int(if fits { number.trunc() as i128 } else { i128::from(i64::MIN) });
             }
             Value::String(text) => match text.parse() {
@@ -156,7 +159,7 @@ impl Settler<'_> {
     fn unsigned(&mut self, node: &mut Node, bits: u32) {
         let number = match node.value {
             Value::Int(number) => number,
-            Value::Float(number) if (-9.3e18..9.2e18).contains(&number) => number.trunc() as i128,
+            Value::Float(number) if (-TWO_TO_63..TWO_TO_63).contains(&number) => number.trunc() as i128,
             Value::Float(_) => 1 << 63,
             _ => return self.fault(node, "must be an integer"),
         };

@@ -5,19 +5,12 @@ use super::{Out, go_number};
 /// On lines, two spaces a level.
 pub(super) fn indented(out: &Out<'_>) -> String {
     let mut text = String::new();
-    write(out, Some(0), &mut text);
+    write(out, 0, &mut text);
     text
 }
 
-/// On one line, no spaces.
-pub(super) fn compact(out: &Out<'_>) -> String {
-    let mut text = String::new();
-    write(out, None, &mut text);
-    text
-}
-
-/// `level` is how far in; none for no lines at all.
-fn write(out: &Out<'_>, level: Option<usize>, text: &mut String) {
+/// `level` is how far in.
+fn write(out: &Out<'_>, level: usize, text: &mut String) {
     match out {
         Out::Null => text.push_str("null"),
         Out::Bool(yes) => text.push_str(if *yes { "true" } else { "false" }),
@@ -29,7 +22,7 @@ fn write(out: &Out<'_>, level: Option<usize>, text: &mut String) {
             text.push('[');
             for (n, item) in list.iter().enumerate() {
                 begin(n, level, text);
-                write(item, level.map(|level| level + 1), text);
+                write(item, level + 1, text);
             }
             end(list.is_empty(), level, text);
             text.push(']');
@@ -39,8 +32,8 @@ fn write(out: &Out<'_>, level: Option<usize>, text: &mut String) {
             for (n, (key, value)) in entries.iter().enumerate() {
                 begin(n, level, text);
                 write_text(key, text);
-                text.push_str(if level.is_some() { ": " } else { ":" });
-                write(value, level.map(|level| level + 1), text);
+                text.push_str(": ");
+                write(value, level + 1, text);
             }
             end(entries.is_empty(), level, text);
             text.push('}');
@@ -48,17 +41,15 @@ fn write(out: &Out<'_>, level: Option<usize>, text: &mut String) {
     }
 }
 
-fn begin(n: usize, level: Option<usize>, text: &mut String) {
+fn begin(n: usize, level: usize, text: &mut String) {
     if n > 0 {
         text.push(',');
     }
-    if let Some(level) = level {
-        new_line(level + 1, text);
-    }
+    new_line(level + 1, text);
 }
 
-fn end(empty: bool, level: Option<usize>, text: &mut String) {
-    if let Some(level) = level.filter(|_| !empty) {
+fn end(empty: bool, level: usize, text: &mut String) {
+    if !empty {
         new_line(level, text);
     }
 }

@@ -62,12 +62,6 @@ pub(in crate::spec) fn raw(tree: &Node, name: &str, format: Format) -> String {
     write(&out, format)
 }
 
-/// One service as compact JSON; two services with the same text are the same.
-pub(in crate::spec) fn canonical(object: &'static Object, node: &Node) -> String {
-    let empty = Mapping::default();
-    json::compact(&Out::Map(shape_object(object, node.as_mapping().unwrap_or(&empty), Format::Json)))
-}
-
 fn write(out: &Out<'_>, format: Format) -> String {
     match format {
         Format::Yaml => yaml::write(out),
