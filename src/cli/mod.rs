@@ -24,7 +24,8 @@ use clap::{Parser, Subcommand};
 use crate::cli::arguments::Parsed;
 use crate::cli::commands::*;
 use crate::cli::context::Context;
-use crate::cli::failure::{Exit, Failure, Kind};
+use crate::cli::context::until_cancelled;
+use crate::cli::failure::{Exit, Failure};
 use crate::cli::globals::Globals;
 use crate::cli::ui::Ui;
 
@@ -114,26 +115,11 @@ fn run(cli: Cli, ui: &Ui) -> Result<Exit, Failure> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(Failure::system("start"))?;
             let context = Context::new(&cli.globals, ui)?;
-            let done = runtime.block_on(unless_cancelled(other, &context));
+            let done = runtime.block_on(other.until_cancelled(&context));
             // A thread that waits for the user's next key must not keep us.
             runtime.shutdown_background();
             done
         }
-    }
-}
-
-/// Runs a command until it ends or the user says stop. Commands that answer signals themselves are left alone.
-async fn unless_cancelled(command: Command, context: &Context<'_>) -> Result<Exit, Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    if command.answers_signals() {
-        return command.run(context).await;
-    }
-    let mut interrupts = signal(SignalKind::interrupt()).map_err(Failure::system("listen for signals"))?;
-    let mut terminations = signal(SignalKind::terminate()).map_err(Failure::system("listen for signals"))?;
-    tokio::select! {
-        done = command.run(context) => done,
-        _ = interrupts.recv() => Err(Kind::Cancelled.into()),
-        _ = terminations.recv() => Err(Kind::Cancelled.into()),
     }
 }
 
@@ -144,6 +130,11 @@ impl Command {
             Command::Run(_) | Command::Exec(_) => true,
             _ => false,
         }
+    }
+
+    /// Runs until it ends or the user says stop; commands that answer signals themselves are left alone.
+    async fn until_cancelled(self, context: &Context<'_>) -> Result<Exit, Failure> {
+        if self.answers_signals() { self.run(context).await } else { until_cancelled(self.run(context)).await }
     }
 
     async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {

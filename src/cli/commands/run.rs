@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 
 use crate::cli::commands::create::pull;
-use crate::cli::context::{Context, Need, Stack};
+use crate::cli::context::{Context, Need, Stack, until_cancelled};
 use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::terminal::{Streams, attend};
 use crate::engine::{ContainerId, EngineError, Labels, WaitFor};
@@ -122,7 +122,7 @@ impl Run {
         if self.quiet {
             context.ui().silence();
         }
-        let outcome = context.carry_out(&stack, "run", request).await?;
+        let outcome = until_cancelled(context.carry_out(&stack, "run", request)).await?;
         if context.dry_run() {
             return Ok(Exit::SUCCESS);
         }
@@ -146,10 +146,13 @@ impl Run {
         let process = engine.start_attached(id, streams.io()?).await?;
         let status = attend(process).await?;
         if self.rm {
-            match engine.wait_container(id, WaitFor::Removed).await {
-                Ok(_) | Err(EngineError::NotFound(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
+            until_cancelled(async {
+                match engine.wait_container(id, WaitFor::Removed).await {
+                    Ok(_) | Err(EngineError::NotFound(_)) => Ok(()),
+                    Err(error) => Err(error.into()),
+                }
+            })
+            .await?;
         }
         Ok(Exit::of_process(status))
     }

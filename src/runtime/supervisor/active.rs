@@ -260,6 +260,10 @@ impl Supervisor {
     /// Somebody waits for something of it.
     pub(super) fn wait(&mut self, id: &ContainerId, until: WaitFor, client: Client) {
         if until == WaitFor::Removed {
+            if !self.layout.container(&self.project, id).exists() {
+                client.tell(Answer::State(ContainerState::Dead));
+                return;
+            }
             return self.removal_waiters.push((id.clone(), client));
         }
         match self.active(id) {
@@ -707,8 +711,12 @@ impl Supervisor {
             }
             !holds && !client.is_gone()
         });
-        if rests {
-            self.containers.remove(id);
+        if rests && let Some(active) = self.containers.remove(id) {
+            let ended = matches!(active.standing.state, ContainerState::Exited { .. });
+            if active.container.config.auto_remove && ended {
+                drop(active);
+                self.remove_ended(id);
+            }
         }
     }
 

@@ -17,6 +17,7 @@ pub mod logs;
 pub mod machine;
 mod names;
 mod recover;
+mod removal;
 pub mod starter;
 
 use std::collections::{BTreeMap, HashMap};
@@ -33,6 +34,7 @@ use tokio::task::JoinSet;
 
 use crate::dns::Resolver;
 use crate::engine::{ContainerId, ContainerState, EngineError, Event, EventAction, Subject};
+use crate::runtime::container::record::Container;
 use crate::runtime::container::record::ProbeResult;
 use crate::runtime::keeper::protocol::LISTENER;
 use crate::runtime::layout::Layout;
@@ -82,6 +84,8 @@ enum Message {
     Drained(ContainerId, i64),
     /// Whoever asked it to leave has waited long enough.
     Stay,
+    /// A container that was made for one run is gone, or could not be removed.
+    Removed(ContainerId, Result<Box<Container>, EngineError>),
     /// A process that somebody else was parent of has ended.
     AdoptedEnded(ContainerId, Option<i32>),
 }
@@ -210,6 +214,11 @@ impl Supervisor {
             Message::Launched(id, launched) => {
                 self.starting -= 1;
                 self.launched(&id, launched);
+                self.forget_early();
+            }
+            Message::Removed(id, removed) => {
+                self.starting -= 1;
+                self.removed(&id, removed);
                 self.forget_early();
             }
             Message::Joined(client, started) => {

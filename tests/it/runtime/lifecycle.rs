@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use xcompose::engine::{ContainerState, Engine, EngineError, EventAction, LogQuery, Stream, Subject, WaitFor};
+use xcompose::engine::{
+    ContainerState, Engine, EngineError, EventAction, LogQuery, Mount, MountSource, Stream, Subject, WaitFor,
+};
 use xcompose::values::health::{Health, HealthCheck, Probe};
 use xcompose::values::restart::Restart;
 use xcompose::values::signal::Signal;
@@ -208,5 +210,29 @@ fn a_follower_gets_every_line_of_a_run_and_ends_with_it() {
     let second = stack.log(&id, &LogQuery::default()).get(1).map(|chunk| chunk.time);
     assert_eq!(text(&LogQuery { since: second, ..LogQuery::default() }), "2\n3\nend");
     assert_eq!(text(&LogQuery { until: second, ..LogQuery::default() }), "1\n2\n");
+    stack.down();
+}
+
+#[test]
+fn a_container_made_for_one_run_is_gone_after_it_with_its_volumes() {
+    if cannot_run() {
+        return;
+    }
+    let stack = Stack::new("once");
+    let mut config = stack.config("a", "exit 4");
+    config.auto_remove = true;
+    let mount = Mount { target: "/data".into(), source: MountSource::Anonymous, read_only: false };
+    config.mounts.push(mount);
+    let id = stack.create(&config);
+    assert_eq!(stack.observed(&id).anonymous_volumes.len(), 1);
+    let volumes = || stack.wait(stack.runtime.observe(&config.project, &[])).unwrap().volumes;
+    assert_eq!(volumes().len(), 1);
+    stack.wait(stack.runtime.start_container(&id)).unwrap();
+    match stack.wait(stack.runtime.wait_container(&id, WaitFor::Removed)) {
+        Ok(_) | Err(EngineError::NotFound(_)) => {}
+        Err(other) => panic!("{other}"),
+    }
+    assert!(matches!(stack.wait(stack.runtime.remove_container(&id, true, true)), Err(EngineError::NotFound(_))));
+    assert!(volumes().is_empty());
     stack.down();
 }
