@@ -346,6 +346,11 @@ pub enum MountSource {
     },
     /// A new volume of its own, or the one that the `inherit`ed container has at this target.
     Anonymous,
+    /// The volume that another container has at this target when this one is made.
+    Of {
+        /// Which, by id or name.
+        container: String,
+    },
     /// Memory.
     Tmpfs {
         /// Bytes.

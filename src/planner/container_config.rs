@@ -19,7 +19,7 @@ use crate::planner::labels;
 use crate::planner::request::Run;
 use crate::spec::project::{Namespace, Project, Service};
 use crate::values::image_ref::ImageRef;
-use crate::values::names::{ContainerName, ServiceName, VolumeName};
+use crate::values::names::{ContainerName, ServiceName};
 
 /// The images that are present.
 type Images = BTreeMap<ImageRef, ObservedImage>;
@@ -43,8 +43,8 @@ pub trait Siblings {
     fn donor(&self, what: &'static str, service: &ServiceName) -> Result<ContainerName, PlanError>;
     /// All containers of a service.
     fn replicas(&self, service: &ServiceName) -> Vec<ContainerName>;
-    /// The anonymous volumes of a service's first container, where it exists: target and volume.
-    fn anonymous_volumes(&self, service: &ServiceName) -> Vec<(String, VolumeName)>;
+    /// What the first container of a service is called at the moment when those are made that take its mounts over.
+    fn donor_now(&self, service: &ServiceName) -> Result<ContainerName, PlanError>;
 }
 
 impl<'a> Template<'a> {
@@ -70,7 +70,7 @@ impl<'a> Template<'a> {
         let mut config = self.config.clone();
         config.name = replica_name(self.project, self.service, number)?;
         config.slot = format!("{}/{number}", self.service.name);
-        self.complete(&mut config, siblings)?;
+        self.complete(&mut config, images, siblings)?;
         self.label(&mut config, images);
         config.labels.insert(labels::NUMBER.to_owned(), number.to_string());
         config.labels.insert(labels::ONE_OFF.to_owned(), "False".to_owned());
@@ -89,16 +89,21 @@ impl<'a> Template<'a> {
         };
         config.slot = format!("{}/run-{slug}", self.service.name);
         one_off::apply(run, &mut config);
-        self.complete(&mut config, siblings)?;
+        self.complete(&mut config, images, siblings)?;
         self.label(&mut config, images);
         config.labels.insert(labels::SLUG.to_owned(), run.slug.clone());
         config.labels.insert(labels::ONE_OFF.to_owned(), "True".to_owned());
         Ok(config)
     }
 
-    fn complete(&self, config: &mut ContainerConfig, siblings: &dyn Siblings) -> Result<(), PlanError> {
+    fn complete(
+        &self,
+        config: &mut ContainerConfig,
+        images: &Images,
+        siblings: &dyn Siblings,
+    ) -> Result<(), PlanError> {
         config.files = files::injected(self.project, self.service)?;
-        mounts::share(config, self.project, self.service, siblings)?;
+        mounts::share(config, self.project, self.service, images, siblings)?;
         networks::link(config, self.service, siblings)?;
         if let NetworkMode::Container(reference) = &mut config.network {
             resolve(reference, "network namespace", siblings)?;

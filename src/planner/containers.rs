@@ -208,18 +208,11 @@ impl Siblings for Circumstances<'_, '_> {
         }
     }
 
-    fn anonymous_volumes(&self, service: &ServiceName) -> Vec<(String, VolumeName)> {
-        let first = match self.decided.get(service) {
-            Some(decided) => match decided.replicas.first().map(|replica| &replica.fate) {
-                Some(Fate::Keep(container) | Fate::Replace(container, _)) => Some(*container),
-                _ => None,
-            },
-            None => self.inventory.of(service).first().map(|member| member.container),
-        };
-        let Some(container) = first else { return Vec::new() };
-        let anonymous = |name: &VolumeName| container.anonymous_volumes.contains(name);
-        let all = container.volumes.iter().filter(|(_, name)| anonymous(name));
-        all.map(|(target, name)| (target.clone(), name.clone())).collect()
+    fn donor_now(&self, service: &ServiceName) -> Result<ContainerName, PlanError> {
+        match self.decided.get(service).and_then(|decided| decided.replicas.first()) {
+            Some(Replica { fate: Fate::Replace(old, _), name, .. }) => leftovers::name_meanwhile(old, name),
+            _ => self.donor("volume", service),
+        }
     }
 }
 

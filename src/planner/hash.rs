@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::{ContainerConfig, NetworkConfig, VolumeConfig};
 use crate::planner::labels;
-use crate::spec::project::{Hook, Service};
+use crate::spec::project::{Hook, MountsOf, Service};
 
 /// Of a service, `config` being what its replicas share.
 pub(super) fn service(service: &Service, config: &ContainerConfig) -> String {
@@ -25,6 +25,12 @@ pub(super) fn service(service: &Service, config: &ContainerConfig) -> String {
         if let Some(platform) = &service.platform {
             fields.insert("platform".to_owned(), json!(platform.to_string()));
         }
+        // Which mounts these are is known only when the donor is.
+        let shared = service.volumes_from.iter().map(|from| match &from.source {
+            MountsOf::Service(donor) => json!(["service", donor, from.read_only]),
+            MountsOf::Container(donor) => json!(["container", donor, from.read_only]),
+        });
+        fields.insert("volumes_from".to_owned(), shared.collect());
         // Hooks run in the container, so a new hook wants a new container.
         for (name, hooks) in [("post_start", &service.post_start), ("pre_stop", &service.pre_stop)] {
             fields.insert(name.to_owned(), hooks.iter().map(hook).collect());

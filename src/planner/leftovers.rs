@@ -18,9 +18,14 @@ pub(super) struct Leftovers<'a> {
     finish: Vec<(&'a ObservedContainer, ContainerName)>,
 }
 
+/// What the replacement of a container is called until that one is gone.
+pub(super) fn name_meanwhile(old: &ObservedContainer, name: &ContainerName) -> Result<ContainerName, PlanError> {
+    format!("{}_{name}", old.id.short()).try_into().map_err(PlanError::Name)
+}
+
 /// Gives a configuration its name for the meantime, and returns the final one.
 pub(super) fn disguise(config: &mut ContainerConfig, old: &ObservedContainer) -> Result<ContainerName, PlanError> {
-    let name = format!("{}_{}", old.id.short(), config.name).try_into().map_err(PlanError::Name)?;
+    let name = name_meanwhile(old, &config.name)?;
     config.labels.insert(labels::REPLACE.to_owned(), config.slot.replace('/', "-"));
     Ok(std::mem::replace(&mut config.name, name))
 }

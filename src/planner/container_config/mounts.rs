@@ -1,10 +1,11 @@
 //! A service's mounts as the engine takes them, those of `volumes_from` and of files of the host among them.
 
 use crate::engine::{ContainerConfig, Mount, MountSource};
-use crate::planner::container_config::{Siblings, files};
+use crate::planner::container_config::{Images, Siblings, files};
 use crate::planner::error::PlanError;
 use crate::spec::project::{FileOrigin, MountsOf, Project, Recursive, Service};
 use crate::spec::project::{Mount as Wanted, MountSource as Source};
+use crate::values::names::ServiceName;
 
 /// What the service itself declares.
 pub(super) fn own(project: &Project, service: &Service) -> Result<Vec<Mount>, PlanError> {
@@ -29,6 +30,7 @@ pub(super) fn share(
     config: &mut ContainerConfig,
     project: &Project,
     service: &Service,
+    images: &Images,
     siblings: &dyn Siblings,
 ) -> Result<(), PlanError> {
     for from in &service.volumes_from {
@@ -42,20 +44,7 @@ pub(super) fn share(
             }
         };
         siblings.donor("volume", donor)?;
-        let Some(donor_service) = project.services.get(donor) else { continue };
-        let shared = donor_service
-            .mounts
-            .iter()
-            .filter(|mount| matches!(mount.source, Source::Bind { .. } | Source::Volume { .. }));
-        let mut mounts = Vec::new();
-        for wanted in shared {
-            mounts.push(mount(project, donor_service, wanted)?);
-        }
-        for (target, name) in siblings.anonymous_volumes(donor) {
-            let source = MountSource::Volume { name, no_copy: true, subpath: None };
-            mounts.push(Mount { target, source, read_only: false });
-        }
-        for mut mount in mounts {
+        for mut mount in shared(project, donor, images, siblings)? {
             mount.read_only |= from.read_only;
             if !config.mounts.iter().any(|other| other.target == mount.target) {
                 config.mounts.push(mount);
@@ -63,6 +52,46 @@ pub(super) fn share(
         }
     }
     Ok(())
+}
+
+/// What the first container of a service shows to those who take its mounts over: binds and volumes, those without a name
+/// and those that it took over itself too.
+fn shared(
+    project: &Project,
+    donor: &ServiceName,
+    images: &Images,
+    siblings: &dyn Siblings,
+) -> Result<Vec<Mount>, PlanError> {
+    let Some(service) = project.services.get(donor) else { return Ok(Vec::new()) };
+    let container = siblings.donor_now(donor)?.to_string();
+    let of = |target: &str| Mount {
+        target: target.to_owned(),
+        source: MountSource::Of { container: container.clone() },
+        read_only: false,
+    };
+    let mut mounts = Vec::new();
+    for wanted in &service.mounts {
+        match &wanted.source {
+            Source::Bind { .. } | Source::Volume { .. } => mounts.push(mount(project, service, wanted)?),
+            Source::Anonymous { .. } => mounts.push(Mount { read_only: wanted.read_only, ..of(&wanted.target) }),
+            Source::Tmpfs { .. } | Source::Image { .. } => {}
+        }
+    }
+    for target in images.get(&service.image).map(|image| image.volumes.as_slice()).unwrap_or_default() {
+        if !service.mounts.iter().any(|mount| mount.target == *target) {
+            mounts.push(of(target));
+        }
+    }
+    for from in &service.volumes_from {
+        let MountsOf::Service(next) = &from.source else { continue };
+        for mut mount in shared(project, next, images, siblings)? {
+            mount.read_only |= from.read_only;
+            if !mounts.iter().any(|other| other.target == mount.target) {
+                mounts.push(mount);
+            }
+        }
+    }
+    Ok(mounts)
 }
 
 fn mount(project: &Project, service: &Service, wanted: &Wanted) -> Result<Mount, PlanError> {

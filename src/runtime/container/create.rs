@@ -61,11 +61,13 @@ pub fn create(
     let _lock = folder(layout, &container).map_err(failed("create", config.name.as_str()))?;
     claim(layout, &config.name, &config.project, &container.id)?;
     for target in wanted_volumes(config, image.config()) {
-        if let Some(name) = config.mounts.iter().find_map(|mount| match &mount.source {
-            MountSource::Volume { name, .. } if mount.target == target => Some(name),
+        let named = match config.mounts.iter().find(|mount| mount.target == target).map(|mount| &mount.source) {
+            Some(MountSource::Volume { name, .. }) => Some(name.clone()),
+            Some(MountSource::Of { container }) => Some(volume_of(layout, container, &target)?),
             _ => None,
-        }) {
-            container.volumes.insert(target, name.clone());
+        };
+        if let Some(name) = named {
+            container.volumes.insert(target, name);
             continue;
         }
         let old = inherited
@@ -94,6 +96,16 @@ pub fn create(
     write().map_err(failed("create", config.name.as_str()))?;
     undo.armed = false;
     Ok(container)
+}
+
+/// The volume that a container has at a target.
+fn volume_of(layout: &Layout, container: &str, target: &str) -> Result<VolumeName, EngineError> {
+    let (project, id) = find::resolve(layout, container)?;
+    let found = find::load(layout, &project, &id)?.and_then(|(donor, _)| donor.volumes.get(target).cloned());
+    found.ok_or_else(|| EngineError::Invalid {
+        subject: Subject::Container(container.to_owned()),
+        reason: format!("it has no volume at {target}"),
+    })
 }
 
 /// What can be known to fail before anything is made.
@@ -139,7 +151,8 @@ fn check(layout: &Layout, config: &ContainerConfig) -> Result<(), EngineError> {
                 let found = Volumes::open(layout).find(name)?;
                 found.ok_or_else(|| EngineError::NotFound(Subject::Volume(name.to_string())))?;
             }
-            MountSource::Anonymous | MountSource::Tmpfs { .. } | MountSource::Image { .. } => {}
+            MountSource::Anonymous | MountSource::Of { .. } | MountSource::Tmpfs { .. } | MountSource::Image { .. } => {
+            }
         }
     }
     Ok(())
@@ -155,18 +168,20 @@ fn bind_source(source: &Path, create: bool) -> io::Result<()> {
 /// Whether the image's content is not wanted in an empty volume there, or has no place in it (`nocopy`, a subpath).
 fn keeps_empty(config: &ContainerConfig, target: &str) -> bool {
     config.mounts.iter().any(|mount| {
-        let kept =
-            matches!(&mount.source, MountSource::Volume { no_copy, subpath, .. } if *no_copy || subpath.is_some());
+        let kept = match &mount.source {
+            MountSource::Volume { no_copy, subpath, .. } => *no_copy || subpath.is_some(),
+            MountSource::Of { .. } => true,
+            _ => false,
+        };
         mount.target == target && kept
     })
 }
 
 /// Where the container has volumes: as configured, and where the image wants one and nothing else is mounted.
 fn wanted_volumes(config: &ContainerConfig, image: &ImageConfig) -> BTreeSet<String> {
-    let own = config
-        .mounts
-        .iter()
-        .filter(|mount| matches!(mount.source, MountSource::Volume { .. } | MountSource::Anonymous));
+    let own = config.mounts.iter().filter(|mount| {
+        matches!(mount.source, MountSource::Volume { .. } | MountSource::Anonymous | MountSource::Of { .. })
+    });
     let mounted = |target: &str| config.mounts.iter().any(|mount| mount.target.trim_end_matches('/') == target);
     let of_image = image.volumes.keys().map(|target| target.trim_end_matches('/'));
     let of_image = of_image.filter(|target| !target.is_empty() && !mounted(target));

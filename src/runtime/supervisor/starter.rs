@@ -382,7 +382,7 @@ fn mounts(layout: &Layout, container: &Container) -> Result<Vec<request::Mount>,
     for Mount { target, source, read_only } in &container.config.mounts {
         let mount = match source {
             MountSource::Volume { subpath, .. } => volume(target, subpath.clone(), *read_only)?,
-            MountSource::Anonymous => volume(target, None, *read_only)?,
+            MountSource::Anonymous | MountSource::Of { .. } => volume(target, None, *read_only)?,
             MountSource::Bind { source, propagation, recursive, .. } => request::Mount {
                 target: target.clone(),
                 read_only: *read_only,

@@ -360,6 +360,13 @@ impl Engine for Machine {
                     anonymous_volumes.push(name.clone());
                     volumes.insert(mount.target.clone(), name);
                 }
+                MountSource::Of { container } => {
+                    let donor = state.observed.containers.iter().find(|other| other.config.name.as_str() == container);
+                    let Some(name) = donor.and_then(|donor| donor.volumes.get(&mount.target)) else {
+                        return Err(invalid(container, "it has no such volume"));
+                    };
+                    volumes.insert(mount.target.clone(), name.clone());
+                }
                 MountSource::Bind { .. } | MountSource::Tmpfs { .. } | MountSource::Image { .. } => {}
             }
         }

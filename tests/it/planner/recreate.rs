@@ -45,7 +45,7 @@ fn a_changed_service_is_replaced_beside_the_old_one_and_keeps_its_name() {
 
 #[test]
 fn each_kind_of_change_is_told_by_its_name_in_the_file() {
-    let cases: [(&str, fn(&mut Service)); 12] = [
+    let cases: [(&str, fn(&mut Service)); 13] = [
         ("command", |s| s.command = Some(vec!["true".to_owned()])),
         ("command", |s| s.command = Some(Vec::new())),
         ("environment.A", |s| drop(s.environment.insert("A".to_owned(), Some(String::new())))),
@@ -57,12 +57,18 @@ fn each_kind_of_change_is_told_by_its_name_in_the_file() {
         ("security_opt", |s| s.security_opt.push("no-new-privileges:true".to_owned())),
         ("logging", |s| drop(s.logging.options.insert("max-size".to_owned(), "1m".to_owned()))),
         ("dns_search", |s| s.dns_search = Some(Vec::new())),
+        ("volumes", |s| {
+            let source = MountsOf::Service(name("data"));
+            s.volumes_from.push(VolumesFrom { source, read_only: false, location: somewhere() });
+        }),
         ("restart", |s| s.restart = xcompose::values::restart::Restart::Always),
     ];
     for (field, change) in cases {
         let machine = Machine::new();
-        machine.apply(&project([service("web")]), &up());
-        let plan = machine.plan(&project([service("web").with(change)]), &up()).unwrap().to_string();
+        let data = service("data").anonymous("/data");
+        machine.apply(&project([service("web"), data.clone()]), &up());
+        let changed = service("web").after("data").with(change);
+        let plan = machine.plan(&project([changed, data]), &up()).unwrap().to_string();
         assert!(plan.contains(&format!("(changed: {field})")), "{field}:\n{plan}");
     }
 }
@@ -186,6 +192,40 @@ fn a_sharer_older_than_its_donor_was_left_behind_by_a_command_cut_short() {
     machine.apply(&project, &up());
     machine.alter("p-vpn-1", |container| container.created = 99);
     assert_eq!(makes(&machine.plan(&project, &up()).unwrap()), ["p-app-1"]);
+}
+
+#[test]
+fn mounts_of_others_are_shared_live_whether_they_have_names_or_not() {
+    let machine = Machine::new();
+    let from = |donor: &'static str| {
+        move |s: &mut Service| {
+            let source = MountsOf::Service(name(donor));
+            s.volumes_from.push(VolumesFrom { source, read_only: donor == "data", location: somewhere() });
+        }
+    };
+    let stack = |value: &str| {
+        project([
+            service("data").env("A", value).mounts("named", "/named").anonymous("/nameless"),
+            service("app").after("data").with(from("data")),
+            service("deep").after("app").with(from("app")),
+        ])
+    };
+    let same = |machine: &Machine| {
+        let [data, app, deep] = ["data", "app", "deep"].map(|s| machine.find(&format!("p-{s}-1")).unwrap());
+        assert_eq!((&data.volumes, &data.volumes), (&app.volumes, &deep.volumes));
+        assert!(app.anonymous_volumes.is_empty() && app.config.mounts.iter().all(|mount| mount.read_only));
+        data.volumes
+    };
+    machine.apply(&project([service("data").anonymous("/nameless"), service("app")]), &up());
+    let plan = machine.apply(&stack("1"), &up());
+    assert!(plan.to_string().contains("p-app-1 (data is recreated)"), "{plan}");
+    let before = same(&machine);
+    assert!(machine.plan(&stack("1"), &up()).unwrap().is_empty());
+    assert_eq!(makes(&machine.apply(&stack("2"), &up())), ["p-data-1", "p-app-1", "p-deep-1"]);
+    assert_eq!(same(&machine), before);
+    let renew = Up { recreate: Recreate::Always, anonymous_volumes: AnonymousVolumes::Renew, ..Up::default() };
+    machine.apply(&stack("2"), &Request::up(&[], renew));
+    assert_ne!(same(&machine), before);
 }
 
 #[test]
