@@ -614,8 +614,9 @@ pub struct LogChunk {
 /// Which part of a log is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LogQuery {
-    /// Go on with what is written later, until the run that lasts now (or comes next, if none does) has ended and all it
-    /// wrote has been told, whether or not the container will be started again; a watcher of events asks again then.
+    /// Go on with what is written later, until the run that lasts now has ended and all it wrote has been told, whether
+    /// or not the container will be started again; a watcher of events asks again then. Ends after what there is if no
+    /// run lasts. Times rise strictly within a container: after the last one seen is where to go on.
     pub follow: bool,
     /// Only the last lines; `None`: all.
     pub tail: Option<u64>,
