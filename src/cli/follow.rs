@@ -48,6 +48,8 @@ struct Followed {
     reader: Option<AbortHandle>,
     /// The time of the last piece of its log.
     seen: Option<i64>,
+    /// When its last end was that has been told of.
+    told: i64,
 }
 
 /// Something happened; for [`Follower::take`].
@@ -153,6 +155,7 @@ impl Follower {
             alive,
             reader: None,
             seen: None,
+            told: i64::MIN,
         });
     }
 
@@ -263,6 +266,25 @@ impl Follower {
         }
     }
 
+    /// After containers were started: events that tell of them may still be on their way. Each that runs, or has ended since
+    /// `since` without being told of, is waited for.
+    pub async fn catch_up(&mut self, since: i64, interest: &Interest<'_>) -> Result<(), Failure> {
+        for container in self.engine.observe(&self.project, &[]).await?.containers {
+            let labels = &container.config.labels;
+            let expected = match container.state {
+                ContainerState::Running { .. } | ContainerState::Restarting { .. } => true,
+                ContainerState::Exited { finished, .. } => {
+                    finished >= since && !self.followed.get(&container.id).is_some_and(|known| known.told >= finished)
+                }
+                ContainerState::Created { .. } | ContainerState::Dead => false,
+            };
+            if expected && !members::one_off(labels) && ((interest.shown)(labels) || (interest.counts)(labels)) {
+                self.watch(&container.id, labels, interest, true);
+            }
+        }
+        Ok(())
+    }
+
     /// Whether events are being told.
     pub fn subscribed(&self) -> bool {
         self.events.is_some()
@@ -298,7 +320,7 @@ impl Follower {
                 }
             }
             EventAction::Die { status, restarting } => {
-                return self.ended(id, *status, restarting.then_some(event.time), interest).await;
+                return self.ended(id, *status, event.time, *restarting, interest).await;
             }
             // A stop in the pause between two restarts comes without a death.
             EventAction::Stop | EventAction::Destroy => {
@@ -311,27 +333,28 @@ impl Follower {
         Ok(Seen::Other)
     }
 
-    /// Prints a container's last words and tells of its end; `restarting` is the time of an end that is none for good.
+    /// Prints a container's last words and tells of its end.
     async fn ended(
         &mut self,
         id: &ContainerId,
         status: i32,
-        restarting: Option<i64>,
+        time: i64,
+        restarting: bool,
         interest: &Interest<'_>,
     ) -> Result<Seen, Failure> {
         if !self.followed.contains_key(id) {
             return Ok(Seen::Other);
         }
-        self.read_rest(id, restarting, interest).await?;
-        let again = if restarting.is_some() { " (restarting)" } else { "" };
+        self.read_rest(id, restarting.then_some(time), interest).await?;
+        let again = if restarting { " (restarting)" } else { "" };
         self.printer.status(id, &format!("exited with code {status}{again}"));
-        match self.followed.get_mut(id) {
-            Some(followed) if restarting.is_none() => {
-                followed.alive = false;
-                Ok(Seen::Exit { service: followed.service.clone(), status })
-            }
-            _ => Ok(Seen::Other),
+        let Some(followed) = self.followed.get_mut(id) else { return Ok(Seen::Other) };
+        followed.told = time;
+        if restarting {
+            return Ok(Seen::Other);
         }
+        followed.alive = false;
+        Ok(Seen::Exit { service: followed.service.clone(), status })
     }
 
     /// After the end of a subscription: takes the ends that were missed from the state of things, and subscribes again if
@@ -353,8 +376,8 @@ impl Follower {
             let state =
                 observed.containers.iter().find(|container| container.id == id).map(|container| &container.state);
             match state {
-                Some(ContainerState::Exited { status, .. }) if followed.alive => {
-                    let ended = self.ended(&id, *status, None, interest).await?;
+                Some(ContainerState::Exited { status, finished, .. }) if followed.alive => {
+                    let ended = self.ended(&id, *status, *finished, false, interest).await?;
                     // Of several ends at once one is as good as another.
                     seen = if seen == Seen::Other { ended } else { seen };
                 }

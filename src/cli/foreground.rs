@@ -103,6 +103,7 @@ impl Foreground {
                 Happened::Done(result) => {
                     work = None;
                     result?;
+                    follower.catch_up(since, &interest).await?;
                     if !follower.subscribed() {
                         follower.recover(&interest).await?;
                     }

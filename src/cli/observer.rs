@@ -140,7 +140,7 @@ impl Observer for Shown<'_> {
         // Beside the output of containers a terminal shows only what is worth reading (Compose CLI reference, §7).
         let hidden = self.attached.load(Ordering::Relaxed)
             && self.ui.look().progress == Mode::Tty
-            && matches!(update.status, Status::Starting | Status::Started);
+            && matches!(update.status, Status::Creating | Status::Created | Status::Starting | Status::Started);
         if !hidden {
             let (id, text) = (update.resource.to_string(), update.status.to_string());
             self.ui.news(News { id, phase, text, details: update.detail.unwrap_or_default() });
