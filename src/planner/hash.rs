@@ -1,66 +1,98 @@
 //! The configuration hash: tells, years later, whether a thing was made from what the file says now.
 //!
-//! SHA-256 of the JSON of what the engine is given, without everything that has its default: a field that a later version
-//! adds changes no hash until it is used. Left out are what differs between replicas, Compose's own labels, and what does
-//! not make a container: build, pull policy, scale, dependencies, profiles (Compose, behaviours §1.2).
+//! SHA-256 of the [`canonical`] JSON of what the engine is given. Left out are what differs between replicas, Compose's own
+//! labels, and what does not make a container: build, pull policy, scale, dependencies, profiles (Compose, behaviours §1.2).
+
+mod canonical;
+
+use std::fmt::Write as _;
 
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::engine::{ContainerConfig, NetworkConfig, VolumeConfig};
 use crate::planner::labels;
-use crate::spec::project::{Hook, MountsOf, Service};
+use crate::spec::project::{FileMount, Hook, MountsOf, Service};
+use crate::values::names::ContainerName;
+
+/// What is hashed of a service.
+#[derive(Serialize)]
+struct Hashed<'a> {
+    config: &'a ContainerConfig,
+    container_name: Option<&'a ContainerName>,
+    platform: Option<String>,
+    /// Which mounts these are is known only when the donor is.
+    volumes_from: Vec<(&'static str, &'a str, bool)>,
+    configs: Vec<File<'a>>,
+    secrets: Vec<File<'a>>,
+    /// Hooks run in the container, so a new hook wants a new container.
+    post_start: Vec<Script<'a>>,
+    pre_stop: Vec<Script<'a>>,
+}
+
+/// A config or secret; its content may change while the container stays.
+#[derive(Serialize)]
+struct File<'a> {
+    source: &'a str,
+    target: &'a str,
+    uid: Option<&'a str>,
+    gid: Option<&'a str>,
+    mode: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct Script<'a> {
+    command: &'a [String],
+    user: Option<&'a str>,
+    privileged: bool,
+    working_dir: Option<&'a str>,
+    environment: &'a std::collections::BTreeMap<String, Option<String>>,
+}
 
 /// Of a service, `config` being what its replicas share.
 pub(super) fn service(service: &Service, config: &ContainerConfig) -> String {
-    let mut value = to_value(config);
-    if let Value::Object(fields) = &mut value {
-        for field in ["name", "project", "slot"] {
-            fields.remove(field);
-        }
-        if let Some(name) = &service.container_name {
-            fields.insert("container_name".to_owned(), json!(name));
-        }
-        if let Some(platform) = &service.platform {
-            fields.insert("platform".to_owned(), json!(platform.to_string()));
-        }
-        // Which mounts these are is known only when the donor is.
-        let shared = service.volumes_from.iter().map(|from| match &from.source {
-            MountsOf::Service(donor) => json!(["service", donor, from.read_only]),
-            MountsOf::Container(donor) => json!(["container", donor, from.read_only]),
-        });
-        fields.insert("volumes_from".to_owned(), shared.collect());
-        // Hooks run in the container, so a new hook wants a new container.
-        for (name, hooks) in [("post_start", &service.post_start), ("pre_stop", &service.pre_stop)] {
-            fields.insert(name.to_owned(), hooks.iter().map(hook).collect());
-        }
-        let files =
-            service.configs.iter().map(|file| (file.source.as_str(), &file.target, &file.uid, &file.gid, file.mode));
-        fields.insert("configs".to_owned(), to_value(&files.collect::<Vec<_>>()));
-        let files =
-            service.secrets.iter().map(|file| (file.source.as_str(), &file.target, &file.uid, &file.gid, file.mode));
-        fields.insert("secrets".to_owned(), to_value(&files.collect::<Vec<_>>()));
+    fn file<'a, Key>(mount: &'a FileMount<Key>, source: &'a str) -> File<'a> {
+        let FileMount { target, uid, gid, mode, .. } = mount;
+        File { source, target, uid: uid.as_deref(), gid: gid.as_deref(), mode: *mode }
     }
-    digest(value)
-}
-
-fn hook(hook: &Hook) -> Value {
-    json!([hook.command, hook.user, hook.privileged, hook.working_dir, hook.environment])
+    fn script(hook: &Hook) -> Script<'_> {
+        Script {
+            command: &hook.command,
+            user: hook.user.as_deref(),
+            privileged: hook.privileged,
+            working_dir: hook.working_dir.as_deref(),
+            environment: &hook.environment,
+        }
+    }
+    let shared = service.volumes_from.iter().map(|from| match &from.source {
+        MountsOf::Service(donor) => ("service", donor.as_str(), from.read_only),
+        MountsOf::Container(donor) => ("container", donor.as_str(), from.read_only),
+    });
+    digest(&Hashed {
+        config,
+        container_name: service.container_name.as_ref(),
+        platform: service.platform.as_ref().map(ToString::to_string),
+        volumes_from: shared.collect(),
+        configs: service.configs.iter().map(|mount| file(mount, mount.source.as_str())).collect(),
+        secrets: service.secrets.iter().map(|mount| file(mount, mount.source.as_str())).collect(),
+        post_start: service.post_start.iter().map(script).collect(),
+        pre_stop: service.pre_stop.iter().map(script).collect(),
+    })
 }
 
 /// Of a network.
 pub(super) fn network(config: &NetworkConfig) -> String {
     let mut config = config.clone();
     config.labels.retain(|key, _| !key.starts_with(labels::PREFIX));
-    digest(to_value(&config))
+    digest(&config)
 }
 
 /// Of a volume.
 pub(super) fn volume(config: &VolumeConfig) -> String {
     let mut config = config.clone();
     config.labels.retain(|key, _| !key.starts_with(labels::PREFIX));
-    digest(to_value(&config))
+    digest(&config)
 }
 
 /// As JSON. What is not text (a path that is no UTF-8) can't be told apart and becomes null.
@@ -68,45 +100,11 @@ pub(super) fn to_value(thing: &impl Serialize) -> Value {
     serde_json::to_value(thing).unwrap_or(Value::Null)
 }
 
-fn digest(mut value: Value) -> String {
-    prune(&mut value);
-    let bytes = Sha256::digest(value.to_string().as_bytes());
-    bytes.iter().fold(String::with_capacity(64), |mut text, byte| {
-        for half in [byte >> 4, byte & 15] {
-            text.push(char::from_digit(u32::from(half), 16).unwrap_or('0'));
-        }
+fn digest(thing: &impl Serialize) -> String {
+    let digest = Sha256::digest(canonical::bytes(thing));
+    digest.iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-/// Maps whose keys are the user's: there an empty value is not the same as none.
-const FREE: [&str; 8] =
-    ["environment", "labels", "sysctls", "ulimits", "driver_opts", "links", "options", "aux_addresses"];
-/// Lists that, when empty, clear what the image or the host has.
-const CLEARING: [&str; 3] = ["command", "entrypoint", "search"];
-
-/// Takes away the fields that say nothing: null, false, and what is empty.
-fn prune(value: &mut Value) {
-    match value {
-        Value::Object(fields) => fields.retain(|name, field| {
-            if FREE.contains(&name.as_str()) {
-                return !is_empty(field);
-            }
-            prune(field);
-            match field {
-                Value::Null | Value::Bool(false) => false,
-                field => CLEARING.contains(&name.as_str()) || !is_empty(field),
-            }
-        }),
-        Value::Array(items) => items.iter_mut().for_each(prune),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(fields) => fields.is_empty(),
-    }
 }
