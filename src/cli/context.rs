@@ -23,6 +23,7 @@ use crate::planner::request::{Answers, Operation, Orphans, Request, UnusedResour
 use crate::planner::{self, Wanted};
 use crate::runtime::Runtime;
 use crate::runtime::layout::Layout;
+use crate::spec::adjust::Adjustment;
 use crate::spec::model::Model;
 use crate::spec::project::Project;
 use crate::spec::source::Source;
@@ -208,6 +209,19 @@ impl<'a> Context<'a> {
         if need == Need::Name {
             return Ok(Stack { name: model.name, project: None });
         }
+        self.stack(need, &model, services)
+    }
+
+    /// The same for `run`, with what its flags put over the service.
+    pub fn load_adjusted(&self, service: &str, adjustment: &Adjustment) -> Result<Stack, Failure> {
+        let services = [service.to_owned()];
+        let all_resources = self.globals.all_resources;
+        let mut model = self.model(&Options { all_resources, services: services.to_vec(), ..Options::default() })?;
+        model.adjust(service, adjustment, &self.source.current_dir)?;
+        self.stack(Need::Files, &model, &services)
+    }
+
+    fn stack(&self, need: Need, model: &Model, services: &[String]) -> Result<Stack, Failure> {
         if need == Need::Files {
             for warning in model.unhonoured() {
                 self.ui.diagnostic(&warning);

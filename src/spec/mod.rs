@@ -10,6 +10,7 @@
 //!
 //! Each stage gathers all its faults; the first stage that has any ends the load ([`diagnostic::SpecError`]).
 
+pub mod adjust;
 mod check;
 mod consistency;
 mod decode;

@@ -5,13 +5,14 @@ use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 
 use crate::cli::commands::create::pull;
-use crate::cli::context::{Context, Need, Stack, until_cancelled};
+use crate::cli::context::{Context, Stack, until_cancelled};
 use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::terminal::{Streams, attend};
 use crate::engine::{ContainerId, EngineError, Labels, WaitFor};
 use crate::planner::request::{
     AfterExit, Answers, BuildPolicy, Dependencies, Operation, Request, Run as Options, RunAliases, RunPorts, RunStart,
 };
+use crate::spec::adjust::Adjustment;
 use crate::values::names::ContainerName;
 
 /// Run a one-off command on a service
@@ -110,13 +111,15 @@ impl Run {
         if self.tty && self.no_tty == Some(true) {
             return Err(Failure::usage("--tty and --no-tty can't be used together"));
         }
-        if !self.publish.is_empty() || !self.volume.is_empty() {
-            return Err(Failure::usage("xcompose does not support --publish and --volume of run yet"));
-        }
         let streams = self.streams()?;
         context.ui().quiet_builds(self.quiet || self.quiet_build);
-        let stack = context.load(Need::Files, std::slice::from_ref(service))?;
-        let options = self.options(context, &stack, command, streams)?;
+        let adjustment = Adjustment {
+            volumes: self.volume.clone(),
+            ports: self.publish.clone(),
+            entrypoint: self.entrypoint.clone(),
+        };
+        let stack = context.load_adjusted(service, &adjustment)?;
+        let options = self.options(context, &stack, service, command, streams)?;
         let request =
             Request { services: stack.named(std::slice::from_ref(service))?, operation: Operation::Run(options) };
         if self.quiet {
@@ -176,20 +179,18 @@ impl Run {
         &self,
         context: &Context<'_>,
         stack: &Stack,
+        service: &str,
         command: &[String],
         streams: Streams,
     ) -> Result<Options, Failure> {
         let name =
             |text: &String| ContainerName::try_from(text.as_str()).map_err(|error| Failure::usage(error.to_string()));
         let name = self.name.as_ref().map(name).transpose()?;
-        let entrypoint = self.entrypoint.as_ref().map(|text| text.split_whitespace().map(str::to_owned).collect());
-        let ports = if self.service_ports {
-            RunPorts::Service
-        } else if self.publish.is_empty() {
-            RunPorts::None
-        } else {
-            RunPorts::These(Vec::new())
-        };
+        // What the flags say has been put over the service already.
+        let service = stack.project.as_ref().and_then(|project| project.services.get(service));
+        let entrypoint =
+            self.entrypoint.is_some().then(|| service.and_then(|service| service.entrypoint.clone())).flatten();
+        let ports = if self.service_ports || !self.publish.is_empty() { RunPorts::Service } else { RunPorts::None };
         Ok(Options {
             slug: slug()?,
             name,
