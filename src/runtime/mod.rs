@@ -52,6 +52,9 @@ pub struct Runtime {
 
 /// Runs this process as keeper or supervisor if its first argument says so; a command line otherwise (`None`).
 pub fn role() -> Option<ExitCode> {
+    if let Some(code) = start::init::role() {
+        return Some(code);
+    }
     let mut arguments = std::env::args_os().skip(1);
     let role = arguments.next()?;
     let run = match role.to_str()? {

@@ -10,7 +10,7 @@
 pub mod protocol;
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
@@ -25,6 +25,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 
 use crate::runtime::keeper::protocol::{Packet, ToKeeper, ToSupervisor};
 use crate::runtime::layout::Layout;
+use crate::runtime::sys::mount::own_binary;
 use crate::runtime::sys::{self, OrOs, OsError};
 use crate::values::names::ProjectName;
 
@@ -105,10 +106,15 @@ fn role(program: &Path, role: &str, layout: &Layout, project: &ProjectName, link
 
 /// The launcher: leaves the terminal's session, starts the keeper and ends, which makes the keeper an orphan.
 pub fn launcher_main(layout: &Layout, project: &ProjectName) -> ExitCode {
-    let started = nix::unistd::setsid()
-        .map_err(io::Error::from)
-        .and_then(|_| io::stdin().as_fd().try_clone_to_owned())
-        .and_then(|link| role(Path::new(SELF), KEEPER, layout, project, link).spawn());
+    let start = || -> io::Result<()> {
+        nix::unistd::setsid()?;
+        let link = io::stdin().as_fd().try_clone_to_owned()?;
+        // Keeper and supervisor run from a mount that no container can write to, by whatever trick it gets there.
+        let program = own_binary().map_err(|error| error.errno)?;
+        let path = format!("/proc/self/fd/{}", program.as_raw_fd());
+        role(Path::new(&path), KEEPER, layout, project, link).spawn().map(drop)
+    };
+    let started = start();
     if started.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -75,6 +75,10 @@ pub fn compile(request: &Request) -> Result<Program, StartError> {
         inside.write(file)?;
     }
     let process = &request.process;
+    if request.rootfs.read_only {
+        // Later nothing can be made there; if this fails, the new process says so when it enters the folder.
+        let _ = inside.folder(&process.working_dir);
+    }
     let user = identity::look_up(inside, process.user.as_deref().unwrap_or_default(), &process.groups)?;
     let (dev, streams) = dev(request, inside, user.uid)?;
     let streams_are_a_terminal = streams.terminal.is_some();

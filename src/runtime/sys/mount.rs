@@ -6,6 +6,9 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::fcntl::{OFlag, open};
+use nix::sys::stat::Mode;
+use nix::sys::statvfs::{FsFlags, fstatvfs};
 
 use crate::runtime::sys::{OrOs, OsError};
 
@@ -164,15 +167,16 @@ pub enum Place<'a> {
     Path(&'a CStr),
 }
 
-/// This program's own file on a read-only mount of its own, to be executed inside containers as `init`: what runs there
-/// can't be turned against the file (`/proc/self/exe` opened for writing).
+/// This program's own file on a read-only mount of its own: whoever gets hold of it through `/proc/PID/exe` in a
+/// container can't write to it. What is executed from here is executed from there ever after (`/proc/self/exe`).
 pub fn own_binary() -> Result<OwnedFd, OsError> {
-    let path = c"/proc/self/exe";
-    let file =
-        nix::fcntl::open(path, nix::fcntl::OFlag::O_PATH | nix::fcntl::OFlag::O_CLOEXEC, nix::sys::stat::Mode::empty())
-            .or_os("open", "/proc/self/exe")?;
-    let tree = copy_tree(file.as_fd(), c"", Reach::Top).or_os("open_tree", "/proc/self/exe")?;
-    set_attributes(tree.as_fd(), Reach::Top, READ_ONLY, 0).or_os("mount_setattr", "/proc/self/exe")?;
+    const PATH: &str = "/proc/self/exe";
+    let file = open(PATH, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).or_os("open", PATH)?;
+    if fstatvfs(&file).or_os("fstatvfs", PATH)?.flags().contains(FsFlags::ST_RDONLY) {
+        return Ok(file);
+    }
+    let tree = copy_tree(file.as_fd(), c"", Reach::Top).or_os("open_tree", PATH)?;
+    set_attributes(tree.as_fd(), Reach::Top, READ_ONLY, 0).or_os("mount_setattr", PATH)?;
     Ok(tree)
 }
 

@@ -161,6 +161,18 @@ fn set_signal_mask(mask: u64) {
     }
 }
 
+/// Lets the command start with no signal blocked, whatever this thread blocks.
+pub fn unblock_signals(command: &mut std::process::Command) {
+    use std::os::unix::process::CommandExt;
+    // SAFETY: the function that runs between fork and exec makes one system call on its own stack.
+    unsafe {
+        command.pre_exec(|| {
+            set_signal_mask(0);
+            Ok(())
+        });
+    }
+}
+
 /// The new process: everything from here on runs in memory that is not its own.
 extern "C" fn run(shared: *mut c_void) -> libc::c_int {
     // SAFETY: `clone` passes a `Shared` that lives until this process has executed its command or ended.
