@@ -65,7 +65,7 @@ fn user_environment_directory_limits_and_files_are_as_asked() {
     request.rootfs.read_only = true;
     let ended = sandbox.run(request).unwrap();
     let path = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-    let id = "uid=1000(web) gid=1000(web) groups=1000(web),44(log),77";
+    let id = "uid=1000(web) gid=1000(web) groups=44(log),77,1000(web)";
     // The shell adds SHLVL and PWD to its children.
     let mut lines: Vec<&str> =
         ended.stdout.lines().filter(|line| !line.starts_with("SHLVL") && !line.starts_with("PWD")).collect();
@@ -179,7 +179,7 @@ fn a_terminal_controls_its_container_and_has_the_size_asked_for() {
     }
     let sandbox = Sandbox::new();
     let mut request = sandbox.shell(
-        "tty; stty size; echo to-console > /dev/console; env | grep TERM; read line; echo got $line; sleep 1000",
+        "tty; stty size; echo to-console > /dev/console; env | grep TERM; read line; echo got $line; trap 'exit 9' INT; echo trapped; sleep 1000; exit 4",
     );
     request.io = ProcessIo::Terminal { rows: 24, columns: 91 };
     let started = compile(&request).unwrap().run(Parentage::Child).unwrap();
@@ -194,9 +194,9 @@ fn a_terminal_controls_its_container_and_has_the_size_asked_for() {
     };
     until(&mut terminal, "/dev/pts/0\r\n24 91\r\nto-console\r\nTERM=xterm\r\n");
     terminal.write_all(b"hello\n").unwrap();
-    until(&mut terminal, "got hello");
+    until(&mut terminal, "got hello\r\ntrapped");
     terminal.write_all(b"\x03").unwrap();
-    assert_eq!(wait(&started), 128 + 2, "the interrupt key reaches process 1, whose child it ended");
+    assert_eq!(wait(&started), 9, "the interrupt key reaches process 1 and its child");
 }
 
 #[test]
