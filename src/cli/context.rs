@@ -190,13 +190,15 @@ impl<'a> Context<'a> {
             let name = ProjectName::try_from(name.to_lowercase()).map_err(|error| Failure::usage(error.to_string()))?;
             return Ok(Stack { name, project: None });
         }
-        let mut options = Options { all_resources: self.globals.all_resources, ..Options::default() };
-        if need == Need::Files {
-            options.services = services.to_vec();
-        } else {
-            // Commands that only look at what runs must not fail for an env file that is missing.
-            options.env_files = false;
-        }
+        let files = need == Need::Files;
+        let options = Options {
+            all_resources: self.globals.all_resources,
+            services: services.to_vec(),
+            keep_others: !files,
+            // Commands on what is there must not fail for an env file that is missing.
+            env_files: files,
+            ..Options::default()
+        };
         let model = match self.model(&options) {
             Ok(model) => model,
             Err(failure) if need == Need::FilesOrName => {

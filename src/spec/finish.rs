@@ -24,6 +24,8 @@ pub(in crate::spec) struct Frame {
     pub profiles: Vec<String>,
     /// Services asked for (patterns); empty: all.
     pub services: Vec<String>,
+    /// The services asked for only activate their profiles.
+    pub keep_others: bool,
     /// Variables are substituted; without that, texts mean nothing yet and the model stays as it is.
     pub interpolate: bool,
     /// Fill in names and implied dependencies (`--no-normalize` does not).
@@ -57,7 +59,8 @@ pub(in crate::spec) fn finish(mut tree: Node, frame: Frame, found: &mut Vec<Diag
     if !fine(found) {
         return None;
     }
-    for (name, entry) in select::by_name(&mut tree, &frame.services, found) {
+    let named: &[String] = if frame.keep_others { &[] } else { &frame.services };
+    for (name, entry) in select::by_name(&mut tree, named, found) {
         disabled.insert(name, entry.key_at, entry.node);
     }
     if !frame.all_resources {

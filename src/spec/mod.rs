@@ -72,8 +72,10 @@ pub struct Options {
     pub env_files: bool,
     /// Keep networks, volumes, … that no active service uses (`--all-resources`).
     pub all_resources: bool,
-    /// Only these services (patterns) and what they depend on; empty: all.
+    /// Only these services (patterns) and what they depend on; empty: all. Their profiles are activated.
     pub services: Vec<String>,
+    /// Keep the other active services too: commands on what is there (`stop web`) are about some services of the whole.
+    pub keep_others: bool,
 }
 
 impl Default for Options {
@@ -86,6 +88,7 @@ impl Default for Options {
             env_files: true,
             all_resources: false,
             services: Vec::new(),
+            keep_others: false,
         }
     }
 }
@@ -143,6 +146,7 @@ fn run(source: &Source, loader: &mut Loader<'_>) -> Stage<Option<Model>> {
         environment: scope.environment.values(),
         profiles: located.profiles,
         services: options.services.clone(),
+        keep_others: options.keep_others,
         interpolate: options.interpolate,
         normalize: options.normalize,
         consistency: options.consistency,

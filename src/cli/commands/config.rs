@@ -137,6 +137,7 @@ impl Config {
             } else {
                 self.services.clone()
             },
+            keep_others: false,
         }
     }
 
