@@ -4,6 +4,8 @@
 //! but no compose file, no record of a container, no keeper, no supervisor and no log. The figures of
 //! `cargo bench --bench stack` are to be read against these.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its table")]
+
 #[path = "../tests/it/support/busybox.rs"]
 mod busybox;
 

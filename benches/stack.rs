@@ -5,6 +5,8 @@
 //! there too, in turn with ours, and the last column is the ratio of the medians. `RUNS=n` sets the number of rounds,
 //! `ROWS=word` picks rows.
 
+#![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its table")]
+
 #[path = "../tests/it/support/busybox.rs"]
 mod busybox;
 

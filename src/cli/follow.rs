@@ -274,7 +274,7 @@ impl Follower {
             let expected = match container.state {
                 ContainerState::Running { .. } | ContainerState::Restarting { .. } => true,
                 ContainerState::Exited { finished, .. } => {
-                    finished >= since && !self.followed.get(&container.id).is_some_and(|known| known.told >= finished)
+                    finished >= since && self.followed.get(&container.id).is_none_or(|known| known.told < finished)
                 }
                 ContainerState::Created { .. } | ContainerState::Dead => false,
             };

@@ -38,7 +38,7 @@ impl Model {
                 stack.push((name, true));
                 let needs = services.get(name).and_then(|service| service.get("depends_on")).and_then(Node::as_mapping);
                 let needs = needs.map(sorted).unwrap_or_default();
-                let known = needs.into_iter().rev().filter_map(|need| services.entry(need).is_some().then_some(need));
+                let known = needs.into_iter().rev().filter(|need| services.entry(need).is_some());
                 stack.extend(known.map(|need| (need, false)));
             }
         }

@@ -102,9 +102,7 @@ fn merge(base: &mut Node, later: Node, path: &mut Path, found: &mut Vec<Diagnost
             merge_kinds(base, Node::new(&at, Value::Mapping(to_map(later, bare))), path, found);
         }
         Some(Rule::Build) => {
-            for side in [&mut *base] {
-                wrap_context(side);
-            }
+            wrap_context(base);
             let mut later = later;
             wrap_context(&mut later);
             merge_kinds(base, later, path, found);
@@ -298,10 +296,11 @@ impl Resets {
     /// Takes away from the base of service `name`.
     pub(in crate::spec) fn apply_to_service(&self, name: &str, service: &mut Node) {
         for path in &self.0 {
-            if let [Step::Key(section), Step::Key(key), below @ ..] = path.steps() {
-                if section == "services" && key == name {
-                    remove(service, below);
-                }
+            if let [Step::Key(section), Step::Key(key), below @ ..] = path.steps()
+                && section == "services"
+                && key == name
+            {
+                remove(service, below);
             }
         }
     }

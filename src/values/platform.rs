@@ -49,7 +49,7 @@ impl std::str::FromStr for Platform {
         let word =
             |part: &&str| !part.is_empty() && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"_.-".contains(&c));
         let parts: Vec<&str> = text.split('/').collect();
-        if !parts.iter().all(|part| word(&part)) {
+        if !parts.iter().all(word) {
             return Err(InvalidPlatform(text.to_owned()));
         }
         match parts[..] {

@@ -1,5 +1,8 @@
 //! The one test program: each folder is a part of the product, `scenarios` the whole of it.
 
+#![allow(clippy::print_stderr, reason = "a failing test says what it saw")]
+#![allow(clippy::type_complexity, reason = "tables of cases")]
+
 mod cli;
 mod dns;
 mod executor;

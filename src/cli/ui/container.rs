@@ -50,12 +50,15 @@ pub fn command(container: &ObservedContainer, whole: bool) -> String {
     format!("{shown:?}")
 }
 
+/// A port of the container, where it is open on the host, and what it speaks.
+type Shown = (u16, Option<(IpAddr, u16)>, Protocol);
+
 /// Every port: those open on the host, then those only declared, runs of numbers drawn together.
 pub fn ports(container: &ObservedContainer) -> String {
     if !matches!(container.state, ContainerState::Running { .. }) {
         return String::new();
     }
-    let mut all: Vec<(u16, Option<(IpAddr, u16)>, Protocol)> = container
+    let mut all: Vec<Shown> = container
         .published
         .iter()
         .map(|port| (port.target, Some((port.host_ip, port.published)), port.protocol))

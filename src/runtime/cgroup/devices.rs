@@ -137,7 +137,7 @@ fn compile(rules: &[Rule]) -> Vec<u64> {
         let numbers = [(4, rule.major), (5, rule.minor)];
         tests.extend(numbers.into_iter().filter_map(|(register, number)| Some((register, number?.cast_signed()))));
         let Access { read, write, make } = rule.access;
-        let allowed = i32::from(make) * MAKE | i32::from(read) * READ | i32::from(write) * WRITE;
+        let allowed = (i32::from(make) * MAKE) | (i32::from(read) * READ) | (i32::from(write) * WRITE);
         let rest = 5;
         let count = tests.len();
         for (done, (register, value)) in tests.into_iter().enumerate() {

@@ -104,10 +104,7 @@ pub fn sweep(layout: &Layout, project: &ProjectName, id: &ContainerId) -> Result
 
 /// Holds a container's folder; `None` if it is active, or somebody else is at it.
 fn hold(folder: &Path) -> io::Result<Option<Flock<File>>> {
-    let file = match File::open(folder) {
-        Ok(file) => file,
-        Err(error) => return Err(error),
-    };
+    let file = File::open(folder)?;
     let mut file = file;
     // A supervisor that is asked about a container at rest holds it for a moment, too.
     for _ in 0..PATIENCE {

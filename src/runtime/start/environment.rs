@@ -69,6 +69,6 @@ mod tests {
         let env = ["PATH=/a::.:/b/".to_owned()];
         let Image::Search(files) = command("sh", &env).unwrap() else { panic!("not searched") };
         assert_eq!(files, [c"/a/sh".to_owned(), c"/b/sh".to_owned()]);
-        assert!(matches!(command("./sh", &env).unwrap(), Image::Path(path) if path == c"./sh".to_owned()));
+        assert!(matches!(command("./sh", &env).unwrap(), Image::Path(path) if path == *c"./sh"));
     }
 }

@@ -80,7 +80,7 @@ pub fn steps(request: &Request, inside: Inside<'_>, dev: Dev) -> Result<Vec<Step
         return Err(StartError::Invalid(format!("Duplicate mount point: {twice}")));
     }
     // A mount that was asked for replaces Docker's own, and a whole /dev everything below.
-    let own = |path: &str| !targets.contains(path) && !(path.starts_with("/dev/") && targets.contains("/dev"));
+    let own = |path: &str| !(targets.contains(path) || path.starts_with("/dev/") && targets.contains("/dev"));
 
     let null = nix::fcntl::openat(&dev.tree, "null", OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty());
     let null = File::new("null", null.or_os("open", "null")?);

@@ -14,7 +14,8 @@ impl Supervisor {
         let (layout, project, queue, id) = (self.layout.clone(), self.project.clone(), self.queue.clone(), id.clone());
         tokio::task::spawn_blocking(move || {
             let removed = remove::remove(&layout, &project, &id, remove::Volume::Remove);
-            queue.send(Message::Removed(id, removed.map(Box::new)))
+            // The queue ends with the supervisor, and then nobody counts what is under way.
+            let _ = queue.send(Message::Removed(id, removed.map(Box::new)));
         });
     }
 

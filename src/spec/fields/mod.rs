@@ -62,7 +62,6 @@ mod tests {
 
 #[cfg(test)]
 pub(in crate::spec) mod tests_support {
-    use std::sync::Arc;
 
     use super::*;
     use crate::spec::diagnostic::SourceFile;

@@ -160,10 +160,10 @@ impl Builder<'_> {
                 self.twice("<<", &key.at, &first);
             }
             self.merge_sources(value, &mut entries.merged);
-        } else if let Some(name) = name {
-            if let Some(Entry { key_at: first, .. }) = entries.own.insert(name.clone(), key.at.clone(), value) {
-                self.twice(&name, &key.at, &first);
-            }
+        } else if let Some(name) = name
+            && let Some(Entry { key_at: first, .. }) = entries.own.insert(name.clone(), key.at.clone(), value)
+        {
+            self.twice(&name, &key.at, &first);
         }
         Ok(())
     }

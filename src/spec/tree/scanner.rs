@@ -233,7 +233,7 @@ impl<'t> Scanner<'t> {
     }
 
     fn fetch(&mut self) -> Scan<()> {
-        self.to_next_token();
+        self.skip_to_next_token();
         self.stale()?;
         self.unroll(self.column());
         if self.at_end() {
@@ -289,7 +289,7 @@ impl<'t> Scanner<'t> {
     }
 
     /// Over white space, comments and line ends.
-    fn to_next_token(&mut self) {
+    fn skip_to_next_token(&mut self) {
         loop {
             if self.mark.column == 0 && self.char() == Some('\u{feff}') {
                 self.skip();
@@ -315,13 +315,13 @@ impl<'t> Scanner<'t> {
 
     fn stale(&mut self) -> Scan<()> {
         for key in &mut self.keys {
-            if let Some(PossibleKey { required, mark, .. }) = *key {
-                if mark.line < self.mark.line || mark.at + KEY < self.mark.at {
-                    if required {
-                        return Err(no_colon(self.mark, mark));
-                    }
-                    *key = None;
+            if let Some(PossibleKey { required, mark, .. }) = *key
+                && (mark.line < self.mark.line || mark.at + KEY < self.mark.at)
+            {
+                if required {
+                    return Err(no_colon(self.mark, mark));
                 }
+                *key = None;
             }
         }
         Ok(())

@@ -116,7 +116,7 @@ fn without_root_the_message_says_so() {
     for folder in [machine.project(), machine.project().parent().unwrap().to_owned()] {
         std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     }
-    let mut command = machine.command(["up", "-d"]);
+    let command = machine.command(["up", "-d"]);
     let program = machine.project().join("xcompose");
     std::fs::copy(env!("CARGO_BIN_EXE_xcompose"), &program).unwrap();
     let mut plain = std::process::Command::new(program);
@@ -126,7 +126,6 @@ fn without_root_the_message_says_so() {
     let text = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1));
     assert!(text.contains("root"), "{text}");
-    drop(command.stdin(Stdio::null()));
 }
 
 #[test]
