@@ -3,3 +3,4 @@
 mod arguments;
 mod follow;
 mod help;
+mod live;

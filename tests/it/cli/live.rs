@@ -1,0 +1,233 @@
+//! Commands on containers that run, where what counts is the command line's own part: streams, terminals, signals.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::process::{Child, Stdio};
+
+use nix::pty::{OpenptyResult, Winsize, openpty};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::termios::{LocalFlags, tcgetattr};
+use nix::unistd::Pid;
+
+use crate::support::{Machine, cannot_run, eventually};
+
+const STACK: &str = "
+services:
+  web:
+    image: busybox
+    command: [sh, -c, 'echo ready; trap \"exit 5\" TERM; while true; do sleep 0.05; done']
+    depends_on: [db]
+  db:
+    image: busybox
+    command: [sh, -c, 'trap \"\" TERM; while true; do sleep 0.05; done']
+  tools:
+    image: busybox
+    profiles: [debug]
+    command: [sleep, '1000']
+    stop_signal: SIGKILL
+";
+
+fn machine() -> Machine {
+    let machine = Machine::new();
+    machine.import_busybox();
+    machine.write("compose.yaml", STACK);
+    machine
+}
+
+/// A program at a terminal of its own, and what it has printed there.
+struct AtTerminal {
+    child: Child,
+    master: File,
+    slave: OwnedFd,
+    printed: String,
+}
+
+impl AtTerminal {
+    fn new(machine: &Machine, arguments: &[&str]) -> AtTerminal {
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
+        let stream = || Stdio::from(slave.try_clone().unwrap());
+        let child = machine.command(arguments).stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
+        AtTerminal { child, master: master.into(), slave, printed: String::new() }
+    }
+
+    /// Reads until this text has been printed.
+    #[track_caller]
+    fn until(&mut self, text: &str) {
+        let mut buffer = [0; 1024];
+        while !self.printed.contains(text) {
+            let read = self.master.read(&mut buffer).unwrap_or_else(|error| panic!("{error}: {}", self.printed));
+            self.printed.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+    }
+
+    fn type_in(&mut self, text: &str) {
+        self.master.write_all(text.as_bytes()).unwrap();
+    }
+
+    fn is_raw(&self) -> bool {
+        !tcgetattr(self.slave.as_fd()).unwrap().local_flags.contains(LocalFlags::ICANON)
+    }
+}
+
+#[test]
+fn exec_at_a_terminal_is_interactive_and_leaves_the_terminal_as_it_was() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine();
+    machine.xcompose(["up", "-d"]).ok();
+    let mut shell = AtTerminal::new(&machine, &["exec", "web", "sh"]);
+    shell.until("# ");
+    assert!(shell.is_raw());
+    shell.type_in("test -t 0 && echo a-$((1+1))-terminal\r");
+    shell.until("a-2-terminal");
+    shell.type_in("sh -c 'echo is-$((1+2))-asleep; exec sleep 1000'\r");
+    shell.until("is-3-asleep");
+    // To the process in the container, not to us.
+    shell.type_in("\x03");
+    shell.type_in("exit 9\r");
+    assert_eq!(shell.child.wait().unwrap().code(), Some(9));
+    assert!(!shell.is_raw(), "restored");
+
+    let mut killed = AtTerminal::new(&machine, &["exec", "web", "sh"]);
+    killed.until("# ");
+    kill(Pid::from_raw(killed.child.id().cast_signed()), Signal::SIGHUP).unwrap();
+    killed.child.wait().unwrap();
+    assert!(!killed.is_raw(), "restored after a signal, too");
+    machine.xcompose(["down", "-t", "0"]).ok();
+}
+
+#[test]
+fn the_first_interrupt_stops_and_the_second_kills_and_what_was_not_named_runs_on() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine();
+    machine.xcompose(["up", "-d", "db"]).ok();
+    let mut up = machine.command(["up", "web"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut out = up.stdout.take().unwrap();
+    let mut seen = String::new();
+    let mut buffer = [0; 1024];
+    while !seen.contains("web-1  | ready") {
+        let read = out.read(&mut buffer).unwrap();
+        assert!(read > 0, "{seen}");
+        seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
+    }
+    let interrupt = |child: &Child| kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    interrupt(&up);
+    assert_eq!(up.wait().unwrap().code(), Some(130));
+    out.read_to_string(&mut seen).unwrap();
+    assert!(seen.starts_with("Attaching to web-1\n") && seen.ends_with("web-1 exited with code 5\n"), "{seen}");
+    assert_eq!(machine.xcompose(["ps", "--services"]).ok().stdout(), "db\n", "the dependency runs on");
+
+    let up = machine.command(["up", "db"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut up = up;
+    let mut errors = up.stderr.take().unwrap();
+    let mut told = String::new();
+    while !told.contains("Running") {
+        let read = errors.read(&mut buffer).unwrap();
+        told.push_str(&String::from_utf8_lossy(&buffer[..read]));
+    }
+    interrupt(&up);
+    while !told.contains("p-db-1 Stopping") && !told.contains("db-1 Stopping") {
+        let read = errors.read(&mut buffer).unwrap();
+        assert!(read > 0, "{told}");
+        told.push_str(&String::from_utf8_lossy(&buffer[..read]));
+    }
+    assert!(told.contains("Gracefully Stopping... press Ctrl+C again to force"), "{told}");
+    interrupt(&up);
+    assert_eq!(up.wait().unwrap().code(), Some(130));
+    let states = machine.xcompose(["ps", "-a", "--format", "{{.Service}} {{.ExitCode}}"]).ok().stdout();
+    assert!(states.contains("db 137"), "{states}");
+    machine.xcompose(["down", "-t", "0"]).ok();
+}
+
+#[test]
+fn the_first_exit_ends_up_when_that_is_asked_for_and_gives_its_code() {
+    if cannot_run() {
+        return;
+    }
+    let machine = Machine::new();
+    machine.import_busybox();
+    machine.write(
+        "compose.yaml",
+        "
+services:
+  fails: {image: busybox, command: [sh, -c, 'exit 7']}
+  ends: {image: busybox, command: ['true']}
+  stays: {image: busybox, command: [sh, -c, 'trap \"exit 3\" TERM; while true; do sleep 0.05; done']}
+",
+    );
+    let up = |flags: &[&str]| machine.xcompose(["up"].iter().chain(flags));
+    up(&["--abort-on-container-exit", "fails", "stays"]).fails(7);
+    up(&["--abort-on-container-failure", "fails", "ends", "stays"]).fails(7);
+    up(&["--exit-code-from", "stays", "ends", "stays"]).fails(3);
+    let all = up(&["fails", "ends"]).ok();
+    assert!(all.stdout().contains("fails-1 exited with code 7\n"), "{}", all.stdout());
+    assert_eq!(machine.xcompose(["ps", "-q"]).ok().stdout(), "", "nothing runs");
+    machine.xcompose(["down"]).ok();
+}
+
+#[test]
+fn run_puts_mounts_ports_environment_and_entrypoint_over_its_service() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine();
+    machine.write("shared/file", "content\n");
+    let output =
+        |arguments: &[&str]| machine.xcompose(["run", "--rm", "--no-deps"].iter().chain(arguments)).ok().stdout();
+    assert_eq!(output(&["-v", "./shared:/shared:ro", "web", "cat", "/shared/file"]), "content\n");
+    assert_eq!(output(&["--entrypoint", "echo 'a b'", "web", "c"]), "a b c\n");
+    assert_eq!(output(&["-e", "A=1", "web", "sh", "-c", "echo $A"]), "1\n");
+    assert_eq!(output(&["-u", "1000", "-w", "/tmp", "web", "sh", "-c", "id -u; pwd"]), "1000\n/tmp\n");
+    let port = crate::support::free_port();
+    machine.xcompose(["run", "-d", "--name", "one", "-p", &format!("{port}:80"), "--no-deps", "web"]).ok();
+    assert!(machine.xcompose(["ps"]).ok().stdout().contains(&format!("0.0.0.0:{port}->80/tcp")));
+    assert!(machine.xcompose(["port", "web", "80"]).ok().stdout().ends_with(&format!(":{port}\n")));
+    machine.xcompose(["down", "--remove-orphans", "-t", "0", "-v"]).ok();
+}
+
+#[test]
+fn a_service_behind_a_profile_is_meant_when_it_is_named() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine();
+    machine.xcompose(["up", "-d", "tools"]).ok();
+    assert_eq!(machine.xcompose(["ps", "--services"]).ok().stdout(), "tools\n");
+    machine.xcompose(["stop", "tools"]).ok();
+    assert_eq!(machine.xcompose(["ps", "-q"]).ok().stdout(), "");
+    machine.xcompose(["start", "tools"]).ok();
+    assert_eq!(machine.xcompose(["ps", "--services"]).ok().stdout(), "tools\n");
+    machine.xcompose(["stop", "nosuch"]).fails(1);
+    machine.xcompose(["--profile", "debug", "down"]).ok();
+}
+
+#[test]
+fn followed_logs_take_up_containers_that_start_later_and_end_with_the_last() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine();
+    machine.xcompose(["up", "-d", "--no-deps", "web"]).ok();
+    let mut logs = machine.command(["logs", "-f", "web"]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut out = logs.stdout.take().unwrap();
+    let (mut seen, mut buffer) = (String::new(), [0; 1024]);
+    let mut until = |seen: &mut String, text: &str| {
+        while !seen.contains(text) {
+            let read = out.read(&mut buffer).unwrap();
+            assert!(read > 0, "{seen}");
+            seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+    };
+    until(&mut seen, "web-1  | ready");
+    machine.xcompose(["scale", "--no-deps", "web=2"]).ok();
+    until(&mut seen, "web-2  | ready");
+    machine.xcompose(["stop"]).ok();
+    until(&mut seen, "web-2 exited with code 5");
+    eventually("the follower ends", || logs.try_wait().unwrap());
+    machine.xcompose(["down"]).ok();
+}
