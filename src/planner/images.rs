@@ -27,7 +27,7 @@ pub fn named(project: &Project) -> Vec<ImageRef> {
     found.into_iter().collect()
 }
 
-/// Which images have to be made before [`super::plan`] can compare containers with them: the first half of `up`, `run` and
+/// Which images have to be made before [`super::plan()`] can compare containers with them: the first half of `up`, `run` and
 /// `build`. Where this is not empty, carry it out, observe again, and plan.
 pub fn plan(project: &Project, observed: &Observed, request: &Request) -> Result<Plan, PlanError> {
     let graph = converge::graph(project)?;

@@ -1,6 +1,6 @@
 //! Networks: a bridge each, with addresses that stay with their slot, names, published ports and a way out.
 //!
-//! [`Networks`] keeps the records and does what needs no thread of its own; a [`Connector`] belongs to one start thread
+//! [`Networks`] keeps the records and does what needs no thread of its own; a [`connect::Connector`] belongs to one start thread
 //! and makes a container's network namespace. Everything is synchronous.
 
 pub mod bridge;

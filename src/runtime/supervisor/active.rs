@@ -1,4 +1,4 @@
-//! One active container: does what the [machine](super::machine) decides, and puts on record what came of it.
+//! One active container: does what the [machine] decides, and puts on record what came of it.
 
 use std::fs::{File, OpenOptions};
 use std::io;

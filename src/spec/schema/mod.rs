@@ -1,7 +1,7 @@
 //! The shape of a compose file as one table: for each key what may stand under it, what becomes of it, when it is printed,
 //! and whether a command that runs things honours it.
 //!
-//! [`check`] reads the table before short forms are expanded, `settle` after, `print` last. The keys of an object stand in
+//! [`check()`] reads the table before short forms are expanded, `settle` after, `print` last. The keys of an object stand in
 //! the order in which Docker Compose prints them. What the table says is the Compose schema
 //! (compose-spec.json) where acceptance is concerned, and Docker Compose's Go types where printing is.
 
