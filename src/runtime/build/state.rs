@@ -27,16 +27,19 @@ pub(super) struct State {
 }
 
 impl State {
-    /// Begins with nothing. Like BuildKit, even an empty image knows where programs lie.
+    /// Begins with nothing.
     pub(super) fn scratch() -> State {
         let mut document = ImageDocument::scratch();
-        document.config.env.push(format!("PATH={}", environment::PATH));
         document.config.working_dir = "/".to_owned();
         State::on(document)
     }
 
-    /// Begins with an image.
-    pub(super) fn on(document: ImageDocument) -> State {
+    /// Begins with an image. Like BuildKit, an image that does not say where programs lie is told, so that
+    /// `ENV PATH=/opt/bin:$PATH` adds to something.
+    pub(super) fn on(mut document: ImageDocument) -> State {
+        if !document.config.env.iter().any(|entry| entry.starts_with("PATH=")) {
+            document.config.env.push(format!("PATH={}", environment::PATH));
+        }
         let created = document.created.clone();
         State { document, arguments: Vec::new(), has_command: false, created }
     }
@@ -250,6 +253,16 @@ mod tests {
         assert_eq!(state.word("$a $b", '\\').unwrap(), "new argument");
         let env = state.command_environment();
         assert_eq!(env.iter().filter(|entry| entry.starts_with("a=")).collect::<Vec<_>>(), ["a=new"]);
+    }
+
+    #[test]
+    fn a_base_without_a_path_gets_the_usual_one_and_one_with_it_keeps_its_own() {
+        let mut state = State::on(ImageDocument::scratch());
+        state.environment(&pairs([("PATH", "/opt/bin:$PATH")]), '\\').unwrap();
+        assert_eq!(state.variable("PATH").unwrap(), format!("/opt/bin:{}", environment::PATH));
+        let mut base = ImageDocument::scratch();
+        base.config.env.push("PATH=/only".to_owned());
+        assert_eq!(State::on(base).document.config.env, ["PATH=/only"]);
     }
 
     #[test]

@@ -70,7 +70,7 @@ fn the_host_cannot_be_touched() {
     let out = sandbox.sh("ls -a /.. /proc/1/root/.. /proc/self/cwd/../../.. | sort -u").ok();
     assert!(!out.contains("usr") && !out.contains("work"), "{out}");
     // No file of the host is open in it.
-    assert_eq!(sandbox.sh("ls /proc/1/fd | grep -v '^[012]$' | wc -l").ok(), "0\n");
+    assert_eq!(sandbox.sh("ls /proc/1/fd; true").ok(), "0\n1\n2\n");
 }
 
 #[test]
