@@ -1,11 +1,10 @@
-//! What every command works with, built once a run: settings, screen, engine; loading, planning, asking and carrying out in
-//! one place.
+//! What every command works with, built once a run: settings, screen, engine, and the project it is about.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -13,13 +12,9 @@ use crate::cli::arguments;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::globals::{self, Globals};
 use crate::cli::members;
-use crate::cli::observer::Shown;
-use crate::cli::ui::progress::{News, Phase};
 use crate::cli::ui::{Look, Ui};
 use crate::engine::{Engine, Observed, ObservedContainer};
-use crate::executor::{self, Outcome};
-use crate::planner::plan::{Action, Plan, Question, Warning};
-use crate::planner::request::{Answers, Operation, Orphans, Request, UnusedResources};
+use crate::planner::request::{Orphans, UnusedResources};
 use crate::planner::{self, Wanted};
 use crate::runtime::Runtime;
 use crate::runtime::layout::Layout;
@@ -49,9 +44,6 @@ pub struct Stack {
     /// What its files say; `None`: only the name is known, the rest is what labels tell.
     pub project: Option<Project>,
 }
-
-/// How long a table of progress stands before its moving parts are drawn again.
-pub const FRAME: Duration = Duration::from_millis(100);
 
 /// What every command works with.
 pub struct Context<'a> {
@@ -92,7 +84,8 @@ impl Stack {
         services.iter().map(named).collect()
     }
 
-    fn wanted(&self) -> Wanted<'_> {
+    /// What the planner is told of it.
+    pub fn wanted(&self) -> Wanted<'_> {
         match &self.project {
             Some(project) => Wanted::Project(project),
             None => Wanted::Name(&self.name),
@@ -161,6 +154,11 @@ impl<'a> Context<'a> {
     /// Whether a variable says yes (Compose CLI reference, §3: `y`, `1`, `t`, `true`).
     pub fn flag_variable(&self, name: &str) -> bool {
         self.variable(name).is_some_and(|text| arguments::yes(&text))
+    }
+
+    /// How many things the engine may do at once; `None`: no limit.
+    pub fn parallel(&self) -> Result<Option<NonZeroUsize>, Failure> {
+        self.globals.parallel(&self.variables.borrow())
     }
 
     /// What becomes of containers whose service the files do not have.
@@ -291,121 +289,6 @@ impl<'a> Context<'a> {
         };
         found.copied().ok_or_else(|| Kind::NotRunning { service: service.to_owned(), index }.into())
     }
-
-    /// Plans and does what was asked, alone in the project.
-    pub async fn carry_out(&self, stack: &Stack, word: &'static str, request: Request) -> Result<Outcome, Failure> {
-        self.ui.begin(word);
-        let done = self.alone(stack, request, &Shown::new(self.ui), |_, _| None).await;
-        self.ui.end();
-        done
-    }
-
-    /// The same beside the output of containers: a line an event.
-    pub async fn carry_out_in_lines(&self, stack: &Stack, request: Request) -> Result<(), Failure> {
-        self.ui.begin_in_lines("stop");
-        let done = self.alone(stack, request, &Shown::new(self.ui), |_, _| None).await;
-        self.ui.end();
-        done.map(drop)
-    }
-
-    /// Brings up what will be shown: `Attaching to …` is printed before the first start.
-    pub async fn bring_up(&self, stack: &Stack, request: Request, attached: &[String]) -> Result<(), Failure> {
-        self.ui.begin("up");
-        let shown = Shown::new(self.ui);
-        let header = |plan: &Plan, observed: &Observed| Some(header(plan, observed, attached, &stack.name));
-        let done = self.alone(stack, request, &shown, header).await;
-        if done.is_ok() {
-            shown.attach();
-        }
-        self.ui.end();
-        done.map(drop)
-    }
-
-    /// What `plan` prints: images that have to be made, then the rest, as far as it can be known before.
-    pub async fn plan(&self, stack: &Stack, mut request: Request) -> Result<Plan, Failure> {
-        let observed = self.observe(stack).await?;
-        if let Some(project) = &stack.project {
-            let images = planner::images::plan(project, &observed, &request)?;
-            if !images.steps().is_empty() {
-                return Ok(images.followed_by(self.decide(stack, &observed, &mut request)?));
-            }
-        }
-        self.decide(stack, &observed, &mut request)
-    }
-
-    /// The plan for a request, with everything asked that has to be.
-    fn decide(&self, stack: &Stack, observed: &Observed, request: &mut Request) -> Result<Plan, Failure> {
-        let mut plan = planner::plan(stack.wanted(), observed, request)?;
-        if !plan.questions.is_empty() && !self.dry_run() {
-            let mut answers = BTreeMap::new();
-            for question in std::mem::take(&mut plan.questions) {
-                let yes = self.ui.confirm(&words(&question), false)?;
-                answers.insert(question, yes);
-            }
-            answer(&mut request.operation, Answers::Given(answers));
-            plan = planner::plan(stack.wanted(), observed, request)?;
-        }
-        for warning in &plan.warnings {
-            match warning {
-                Warning::NothingToKill | Warning::NothingToDelete => self.ui.status(&warning.to_string())?,
-                Warning::NothingToRemove(_) => self.ui.say(&format!("Warning: {warning}")),
-                other => self.ui.warn(&other.to_string()),
-            }
-        }
-        Ok(plan)
-    }
-
-    /// Locks, makes images, observes, plans, asks, and carries out.
-    async fn alone(
-        &self,
-        stack: &Stack,
-        mut request: Request,
-        shown: &Shown<'_>,
-        header: impl FnOnce(&Plan, &Observed) -> Option<String>,
-    ) -> Result<Outcome, Failure> {
-        let engine = self.engine();
-        let waiting = |holder: &str| self.ui.say(&format!("waiting for {holder}, which is changing this project"));
-        let _lock = if self.dry_run() { None } else { Some(engine.lock(&stack.name, &waiting).await?) };
-        let mut observed = self.observe(stack).await?;
-        if let Some(project) = &stack.project {
-            let images = planner::images::plan(project, &observed, &request)?;
-            if !images.steps().is_empty() {
-                self.execute(&images, shown).await?;
-                observed = self.observe(stack).await?;
-            }
-        }
-        if matches!(request.operation, Operation::Build(_)) {
-            return Ok(Outcome::default());
-        }
-        let plan = self.decide(stack, &observed, &mut request)?;
-        if let Some(header) = header(&plan, &observed) {
-            shown.set_header(header);
-        }
-        for name in &plan.unchanged {
-            let (id, text) = (format!("Container {name}"), "Running".to_owned());
-            self.ui.news(News { id, phase: Phase::Done, text, details: String::new() });
-        }
-        self.execute(&plan, shown).await
-    }
-
-    async fn execute(&self, plan: &Plan, shown: &Shown<'_>) -> Result<Outcome, Failure> {
-        if self.dry_run() {
-            for step in plan.steps() {
-                self.ui.say(&format!(" DRY-RUN MODE -  {}", step.action));
-            }
-            return Ok(Outcome::default());
-        }
-        let parallel = self.globals.parallel(&self.variables.borrow())?;
-        let engine = self.engine();
-        let mut run = std::pin::pin!(executor::run(plan, engine.as_ref(), parallel, shown));
-        let mut frame = tokio::time::interval(FRAME);
-        loop {
-            tokio::select! {
-                done = &mut run => return Ok(done?),
-                _ = frame.tick() => self.ui.tick(),
-            }
-        }
-    }
 }
 
 /// Does something until it is done or the user says stop. What is under way then is finished or undone by the engine.
@@ -417,56 +300,4 @@ pub async fn until_cancelled<T>(work: impl Future<Output = Result<T, Failure>>) 
         _ = interrupts.recv() => Err(Kind::Cancelled.into()),
         _ = terminations.recv() => Err(Kind::Cancelled.into()),
     }
-}
-
-fn words(question: &Question) -> String {
-    match question {
-        Question::RecreateVolume(name) => format!(
-            "Volume {:?} exists but doesn't match configuration in compose file. Recreate (data will be lost)?",
-            name.as_str()
-        ),
-        Question::RemoveContainers(names) => {
-            let names: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
-            format!("Going to remove {}", names.join(", "))
-        }
-    }
-}
-
-fn answer(operation: &mut Operation, given: Answers) {
-    match operation {
-        Operation::Up(up) => up.answers = given,
-        Operation::Run(run) => run.answers = given,
-        Operation::Remove(remove) => remove.answers = given,
-        Operation::Build(_)
-        | Operation::Start { .. }
-        | Operation::Stop { .. }
-        | Operation::Restart { .. }
-        | Operation::Kill { .. }
-        | Operation::Pause
-        | Operation::Unpause
-        | Operation::Down(_) => {}
-    }
-}
-
-/// `Attaching to a-1, b-1`: the containers of the attached services as they will be.
-fn header(plan: &Plan, observed: &Observed, attached: &[String], project: &ProjectName) -> String {
-    let shown = |labels| !members::one_off(labels) && attached.iter().any(|name| name == members::service(labels));
-    let mut names: BTreeSet<&str> = BTreeSet::new();
-    for container in observed.containers.iter().filter(|container| shown(&container.config.labels)) {
-        names.insert(members::shown_name(container.config.name.as_str(), project));
-    }
-    for step in plan.steps() {
-        if let Action::RemoveContainer { target, .. } = &step.action {
-            names.remove(members::shown_name(target.name.as_str(), project));
-        }
-    }
-    for step in plan.steps() {
-        if let Action::CreateContainer { config, replaces } = &step.action
-            && shown(&config.labels)
-        {
-            let name = replaces.as_ref().map_or(&config.name, |old| &old.name);
-            names.insert(members::shown_name(name.as_str(), project));
-        }
-    }
-    format!("Attaching to {}", names.into_iter().collect::<Vec<_>>().join(", "))
 }

@@ -5,6 +5,7 @@
 //! fail with a [`failure::Failure`].
 
 pub mod arguments;
+pub mod carry_out;
 pub mod commands;
 pub mod context;
 pub mod failure;

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::engine::{Labels, Mount, PortMapping};
+use crate::engine::Labels;
 use crate::planner::plan::Question;
 use crate::values::names::{ContainerName, ServiceName};
 use crate::values::signal::Signal;
@@ -243,8 +243,6 @@ pub struct Run {
     pub cap_add: Vec<String>,
     /// Dropped capabilities; no longer added.
     pub cap_drop: Vec<String>,
-    /// Over the service's mounts.
-    pub mounts: Vec<Mount>,
     /// Which ports are published.
     pub ports: RunPorts,
     /// Which names it answers to.
@@ -268,15 +266,13 @@ pub struct Run {
 }
 
 /// Which ports a one-off container publishes.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RunPorts {
     /// None.
     #[default]
     None,
-    /// The service's: `--service-ports`.
+    /// The service's (`--service-ports`), or what `--publish` has put in their place.
     Service,
-    /// These: `--publish`.
-    These(Vec<PortMapping>),
 }
 
 /// Which names a one-off container answers to.

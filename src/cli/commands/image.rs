@@ -214,7 +214,7 @@ impl Build {
         let (sender, mut progress) = tokio::sync::mpsc::channel(64);
         let engine = context.engine();
         let mut build = std::pin::pin!(engine.build(&config, sender));
-        let mut frame = tokio::time::interval(crate::cli::context::FRAME);
+        let mut frame = tokio::time::interval(crate::cli::carry_out::FRAME);
         let done = loop {
             tokio::select! {
                 biased;

@@ -202,7 +202,6 @@ impl Run {
             working_dir: self.workdir.clone(),
             cap_add: self.cap_add.clone(),
             cap_drop: self.cap_drop.clone(),
-            mounts: Vec::new(),
             ports,
             aliases: if self.use_aliases { RunAliases::Service } else { RunAliases::Own },
             after_exit: if self.rm { AfterExit::Remove } else { AfterExit::Keep },

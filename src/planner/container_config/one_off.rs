@@ -10,10 +10,9 @@ pub(super) fn apply(run: &Run, config: &mut ContainerConfig) {
     config.auto_remove = run.after_exit == AfterExit::Remove;
     config.tty = run.tty;
     config.stdin_open = run.stdin_open;
-    match &run.ports {
+    match run.ports {
         RunPorts::None => config.ports.clear(),
         RunPorts::Service => {}
-        RunPorts::These(ports) => config.ports.clone_from(ports),
     }
     if let (NetworkMode::Networks(attachments), RunAliases::Own) = (&mut config.network, run.aliases) {
         attachments.iter_mut().for_each(|attachment| attachment.aliases.clear());
@@ -35,10 +34,6 @@ pub(super) fn apply(run: &Run, config: &mut ContainerConfig) {
     }
     move_capabilities(&run.cap_add, &mut config.security.cap_add, &mut config.security.cap_drop);
     move_capabilities(&run.cap_drop, &mut config.security.cap_drop, &mut config.security.cap_add);
-    for mount in &run.mounts {
-        config.mounts.retain(|other| other.target != mount.target);
-        config.mounts.push(mount.clone());
-    }
 }
 
 fn move_capabilities(wanted: &[String], to: &mut Vec<String>, from: &mut Vec<String>) {
