@@ -69,9 +69,17 @@ pub fn last() -> u32 {
     })
 }
 
-/// All that the kernel knows.
+/// All that can be given: those the kernel knows and this process has.
 pub fn all() -> u64 {
-    u64::MAX >> (63 - last())
+    static ALL: OnceLock<u64> = OnceLock::new();
+    *ALL.get_or_init(|| {
+        let known = u64::MAX >> (63 - last());
+        let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+        let own = status.lines().find_map(|line| line.strip_prefix("CapPrm:"));
+        let own = own.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).filter(|own| *own != 0);
+        // Somebody without any can't start a container, but can ask what one would have.
+        known & own.unwrap_or(known)
+    })
 }
 
 /// What the container has: the default, less what is dropped, and what is added.

@@ -8,14 +8,14 @@ use crate::runtime::start::program::{Step, text};
 use crate::runtime::start::request::{Network, Request};
 
 const IPC: [&str; 8] = [
-    "kernel.msgmax",
-    "kernel.msgmnb",
-    "kernel.msgmni",
-    "kernel.sem",
-    "kernel.shmall",
-    "kernel.shmmax",
-    "kernel.shmmni",
-    "kernel.shm_rmid_forced",
+    "kernel/msgmax",
+    "kernel/msgmnb",
+    "kernel/msgmni",
+    "kernel/sem",
+    "kernel/shmall",
+    "kernel/shmmax",
+    "kernel/shmmni",
+    "kernel/shm_rmid_forced",
 ];
 
 /// What Docker sets in every network namespace: low ports and ping without rights.
@@ -25,44 +25,33 @@ const NETWORK: [(&str, &str); 2] =
 /// Steps that write them; done through the host's `/proc`, which nothing in the container can bend.
 pub(super) fn steps(request: &Request) -> Result<Vec<Step>, StartError> {
     let own_network = matches!(request.network, Network::Prepared | Network::New);
+    // By path below /proc/sys.
     let mut settings: BTreeMap<String, &str> = BTreeMap::new();
     // Whoever prepared a network namespace has set these, and what the user wants instead.
     if matches!(request.network, Network::New) {
-        settings.extend(NETWORK.map(|(name, value)| (name.to_owned(), value)));
+        settings.extend(NETWORK.map(|(name, value)| (path(name), value)));
     }
     for (name, value) in &request.sysctls {
-        let dotted = dotted(name);
-        let fine = (dotted.starts_with("net.") && own_network)
-            || ((IPC.contains(&dotted.as_str()) || dotted.starts_with("fs.mqueue.")) && is_new(&request.ipc));
-        if !fine || dotted.split('.').any(|part| part.is_empty() || part == "/") || dotted.contains("..") {
+        let path = path(name);
+        let network = path.starts_with("net/") && own_network;
+        let ipc = (IPC.contains(&path.as_str()) || path.starts_with("fs/mqueue/")) && is_new(&request.ipc);
+        let leads_elsewhere = path.split('/').any(|part| ["", ".", ".."].contains(&part));
+        if !(network || ipc) || leads_elsewhere {
             return Err(StartError::Invalid(format!("sysctl {name:?} is not in a separate kernel namespace")));
         }
-        settings.insert(dotted, value);
+        settings.insert(path, value);
     }
     settings
         .iter()
-        .map(|(name, value)| {
-            // A slash in a dotted name is a dot in the path: the interface `eth0.1` is written `eth0/1` (sysctl(8)).
-            let path: String = name
-                .chars()
-                .map(|c| match c {
-                    '.' => '/',
-                    '/' => '.',
-                    other => other,
-                })
-                .collect();
-            if path.split('/').any(|part| part == ".." || part == ".") {
-                return Err(StartError::Invalid(format!("sysctl {name:?} is not in a separate kernel namespace")));
-            }
-            Ok(Step::Write { file: text(format!("/proc/sys/{path}"))?, text: text(value)? })
-        })
+        .map(|(path, value)| Ok(Step::Write { file: text(format!("/proc/sys/{path}"))?, text: text(value)? }))
         .collect()
 }
 
-/// `net/ipv4/x` is `net.ipv4.x`: the first separator says which one is used.
-fn dotted(name: &str) -> String {
+/// `net.ipv4.conf.eth0/1.forwarding` is `net/ipv4/conf/eth0.1/forwarding`, unless it is written so already: the first
+/// separator says (sysctl(8)).
+fn path(name: &str) -> String {
     match name.find(['.', '/']).and_then(|at| name.get(at..=at)) {
-        Some("/") => name
+        Some(".") => name
             .chars()
             .map(|c| match c {
                 '.' => '/',

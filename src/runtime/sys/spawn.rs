@@ -78,11 +78,13 @@ pub fn spawn(program: &Program, parentage: Parentage) -> Result<(i32, OwnedFd), 
         None => None,
     };
     let cloned = clone(&shared, program.namespaces, parentage);
-    if let Some(home) = home {
-        // Back to where this thread's children belonged; a thread that can't go back must start nothing any more.
-        setns(home, CloneFlags::CLONE_NEWPID).or_os("setns", "own PID namespace").map_err(SpawnError::Clone)?;
-    }
+    let back = home.map_or(Ok(()), |home| setns(home, CloneFlags::CLONE_NEWPID).or_os("setns", "own PID namespace"));
     let (pid, pidfd) = cloned.map_err(SpawnError::Clone)?;
+    if let Err(error) = back {
+        // Nobody would know of the process, and what this thread starts next would be born in the wrong place.
+        let _ = super::pidfd_signal(&pidfd, libc::SIGKILL);
+        return Err(SpawnError::Clone(error));
+    }
 
     let step = shared.step.load(Ordering::SeqCst);
     let error = match shared.errno.load(Ordering::SeqCst) {

@@ -112,9 +112,8 @@ impl Sandbox {
             *stderr = Some(to_stderr.into());
         }
         let program = compile(&request)?;
-        let text = program.to_string();
         drop(request.io);
-        let started = program.run(Parentage::Child).inspect_err(|_| eprintln!("{text}"))?;
+        let started = program.run(Parentage::Child)?;
         // The two pipes hold all that these tests print, so reading one after the other can't block the container.
         let text = |pipe: std::io::PipeReader| {
             let mut bytes = Vec::new();

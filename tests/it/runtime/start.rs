@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use xcompose::engine::{InjectedFile, ProcessIo};
 use xcompose::runtime::start::program::Parentage;
-use xcompose::runtime::start::request::{ExecRequest, Mount, MountSource, Propagation};
+use xcompose::runtime::start::request::{ExecRequest, Mount, MountSource, Namespace, Network, Propagation, Shm};
 use xcompose::runtime::start::{StartError, compile, compile_exec};
 use xcompose::values::ulimit::Ulimit;
 
@@ -179,7 +179,7 @@ fn a_terminal_controls_its_container_and_has_the_size_asked_for() {
     }
     let sandbox = Sandbox::new();
     let mut request = sandbox.shell(
-        "tty; stty size; echo to-console > /dev/console; env | grep TERM; read line; echo got $line; trap 'exit 9' INT; echo trapped; sleep 1000; exit 4",
+        "tty; stty size; echo to-console > /dev/console; env | grep TERM; read line; echo got $line; trap 'exit 9' INT; echo trapped; while :; do :; done",
     );
     request.io = ProcessIo::Terminal { rows: 24, columns: 91 };
     let started = compile(&request).unwrap().run(Parentage::Child).unwrap();
@@ -267,6 +267,90 @@ fn a_program_prints_the_whole_sandbox() {
     let text = text.replace(sandbox.path("").to_str().unwrap(), "SANDBOX/");
     // How long the filter is and which paths of /sys are hidden is this machine's business.
     let lines = text.lines().filter(|line| !line.contains("filter system calls") && !line.contains("thermal_throttle"));
-    let text: Vec<&str> = lines.map(|line| line[3..].trim_start()).collect();
+    let text: Vec<&str> = lines.map(|line| line.trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ')).collect();
     insta::assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn a_privileged_container_has_all_rights_and_devices_and_nothing_hidden() {
+    if cannot_run() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let script = "grep -E '^(CapEff|Seccomp:)' /proc/self/status; mount -t tmpfs none /tmp && echo mounted; ls /dev/kmsg; \
+                  touch /proc/sys/kernel/panic && echo writable; hostname other && hostname";
+    let mut request = sandbox.shell(script);
+    request.process.security.privileged = true;
+    // All that this process has itself.
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let all = status.lines().find(|line| line.starts_with("CapEff")).unwrap();
+    let expected = format!("{all}\nSeccomp:\t0\nmounted\n/dev/kmsg\nwritable\nother\n");
+    assert_eq!(sandbox.run(request).unwrap().stdout, expected);
+}
+
+#[test]
+fn a_container_may_live_in_the_namespaces_of_another() {
+    if cannot_run() {
+        return;
+    }
+    let (first, second) = (Sandbox::new(), Sandbox::new());
+    let mut request = first.shell("echo shared > /dev/shm/note; echo up; read line");
+    let (stdin, keep) = std::io::pipe().unwrap();
+    let (read, write) = std::io::pipe().unwrap();
+    request.io = ProcessIo::Files { stdin: Some(stdin.into()), stdout: Some(write.into()), stderr: None };
+    let started = compile(&request).unwrap().run(Parentage::Child).unwrap();
+    drop(request);
+    BufReader::new(read).read_line(&mut String::new()).unwrap();
+
+    let pidfd = Arc::new(started.pidfd.try_clone().unwrap());
+    let mut request = second.shell("cat /dev/shm/note; echo $$; ps | grep -c '[r]ead line'; kill -9 1; for name in ipc net uts; do readlink /proc/self/ns/$name; done");
+    request.hostname = "ignored".to_owned();
+    request.ipc = Namespace::Join(pidfd.clone());
+    request.shm = Shm::Join(pidfd.clone());
+    request.uts = Namespace::Join(pidfd.clone());
+    request.network = Network::Join(pidfd.clone());
+    request.pid = Namespace::Join(pidfd);
+    let out = second.run(request).unwrap().stdout;
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!((lines[0], lines[2]), ("shared", "1"), "{out}");
+    assert_ne!(lines[1], "1");
+    let namespace = |name: &str| fs::read_link(format!("/proc/{}/ns/{name}", started.pid)).unwrap();
+    let own = ["ipc", "net", "uts"].map(|name| namespace(name).to_string_lossy().into_owned());
+    assert_eq!(lines[3..], own);
+    drop(keep);
+    wait(&started);
+
+    // With the host's, its own names and interfaces are the machine's.
+    let mut request = second.shell("for name in net pid uts ipc; do readlink /proc/self/ns/$name; done");
+    request.network = Network::Host;
+    request.pid = Namespace::Host;
+    request.uts = Namespace::Host;
+    request.ipc = Namespace::Host;
+    request.shm = Shm::Host;
+    let out = second.run(request).unwrap().ok();
+    let host = ["net", "pid", "uts", "ipc"]
+        .map(|name| fs::read_link(format!("/proc/self/ns/{name}")).unwrap().to_string_lossy().into_owned());
+    assert_eq!(out.lines().collect::<Vec<_>>(), host);
+}
+
+#[test]
+fn settings_of_namespaces_that_are_not_its_own_are_refused() {
+    if cannot_run() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let with = |name: &str, network: Network| {
+        let mut request = sandbox.shell("cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmni");
+        request.network = network;
+        request.sysctls.insert(name.to_owned(), "1".to_owned());
+        sandbox.run(request).map(|ended| ended.stdout).map_err(|error| error.to_string())
+    };
+    assert!(with("net.ipv4.ip_forward", Network::New).unwrap().starts_with("1\n"));
+    assert!(with("net/ipv4/ip_forward", Network::New).unwrap().starts_with("1\n"));
+    assert!(with("kernel.shmmni", Network::New).unwrap().ends_with("\n1\n"));
+    for name in ["kernel.panic", "vm.swappiness", "net/../kernel/panic", "net...kernel.panic", "kernel.hostname"] {
+        assert_eq!(with(name, Network::New), Err(format!("sysctl {name:?} is not in a separate kernel namespace")));
+    }
+    let error = with("net.ipv4.ip_forward", Network::Host).unwrap_err();
+    assert_eq!(error, "sysctl \"net.ipv4.ip_forward\" is not in a separate kernel namespace");
 }
