@@ -202,8 +202,7 @@ struct State<'a> {
 fn interpret(shared: &Shared<'_>) -> Result<Never, Errno> {
     default_signals();
     nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
-    // Never dropped: `CloseOthers` closes its files, and closing them once more aborts.
-    let mut state = std::mem::ManuallyDrop::new(State { root: None, shm: None, empty: None });
+    let mut state = State { root: None, shm: None, empty: None };
     for (number, step) in shared.program.steps.iter().enumerate() {
         shared.step.store(number, Ordering::SeqCst);
         if let Step::Exec(exec) = step {
