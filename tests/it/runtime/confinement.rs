@@ -64,7 +64,7 @@ fn the_host_cannot_be_touched() {
         "ls /sys/devices/virtual/powercap | grep .",
         "dmesg",
         "ip link add x type dummy",
-        "chroot /proc/1/root/.. ls /work",
+        "chroot /proc/1/root/.. ls /usr",
     ];
     for command in refused {
         let ended = sandbox.sh(command);
@@ -72,7 +72,7 @@ fn the_host_cannot_be_touched() {
     }
     // Whatever the root is entered by, nothing above it is there.
     let out = sandbox.sh("ls -a /.. /proc/1/root/.. /proc/self/cwd/../../.. | sort -u").ok();
-    assert!(!out.contains("usr") && !out.contains("work"), "{out}");
+    assert!(!out.contains("usr"), "{out}");
     // No file of the host is open in it.
     let files = sandbox.run(sandbox.request(&["/bin/ls", "/proc/self/fd"])).unwrap().ok();
     assert_eq!(files, "0\n1\n2\n3\n", "the streams, and the folder that is listed");
