@@ -272,6 +272,10 @@ impl Supervisor {
                 self.settlers.push(client);
                 self.settled();
             }
+            // Whoever runs needs us.
+            Request::Leave if !self.is_idle() => {
+                client.tell(Answer::Done);
+            }
             Request::Leave => {
                 // Connections that were just closed may still count.
                 self.leaver = Some(client);
