@@ -22,7 +22,6 @@ pub struct Request {
 
 /// What is to happen.
 #[derive(Debug, Clone, PartialEq)]
-#[expect(clippy::large_enum_variant, reason = "there is one request a command")]
 pub enum Operation {
     /// Make things be as the file says: `up`, `create`, `scale`.
     Up(Up),
