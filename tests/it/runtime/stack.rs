@@ -1,7 +1,6 @@
 //! A project of its own on the real runtime, driven through the engine's port.
 
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
 
 use xcompose::engine::{
     ContainerConfig, ContainerId, ContainerState, Engine, LogChunk, LogQuery, ObservedContainer, ProcessIo, Stream,
@@ -11,7 +10,7 @@ use xcompose::runtime::Runtime;
 use xcompose::runtime::layout::Layout;
 use xcompose::values::names::ProjectName;
 
-use crate::support::{Machine, PATIENCE, busybox_archive};
+use crate::support::{Machine, PATIENCE, busybox_archive, eventually};
 
 /// A machine with the image `busybox` and one project.
 pub struct Stack {
@@ -161,9 +160,5 @@ impl Stack {
 
 /// Waits for something that tells nobody of itself: the death of a process, a line in a file.
 pub fn until(mut holds: impl FnMut() -> bool) {
-    let began = Instant::now();
-    while !holds() {
-        assert!(began.elapsed() < PATIENCE, "it never came");
-        std::thread::sleep(Duration::from_millis(2));
-    }
+    eventually("what the test waits for", || holds().then_some(()));
 }
