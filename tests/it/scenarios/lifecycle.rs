@@ -1,6 +1,6 @@
 //! A stack's life: up, again, changed, scaled, stopped, started, looked at, removed.
 
-use crate::support::{Finished, Machine, cannot_run, free_port};
+use crate::support::{Finished, Machine, cannot_run, eventually, free_port};
 
 const STACK: &str = "
 services:
@@ -61,7 +61,8 @@ fn services_reach_each_other_by_name_and_the_world_by_its_address() {
     }
     let machine = machine(STACK);
     machine.xcompose(["up", "-d"]).ok();
-    let page = exec(&machine, "db", "wget -q -O - http://web/hostname").ok().stdout();
+    let ask = || Some(exec(&machine, "db", "wget -q -O - http://web/hostname")).filter(|asked| asked.code() == 0);
+    let page = eventually("web listens and answers", ask).stdout();
     let listed = machine.xcompose(["ps", "-q", "web"]).ok().stdout();
     assert_eq!(page.trim(), &listed[..12], "the page is web's own host name, its short id");
     exec(&machine, "db", "nslookup nosuchname").fails(1);

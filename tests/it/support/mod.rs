@@ -133,13 +133,16 @@ pub fn free_port() -> u16 {
     }
 }
 
-/// The whole answer to a request for a page.
+/// The whole answer to a request for a page, as soon as there is one: a container that runs need not listen yet.
 pub fn http_get(address: &str, path: &str) -> String {
-    let mut connection = TcpStream::connect(address).unwrap();
-    write!(connection, "GET {path} HTTP/1.0\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    connection.read_to_string(&mut answer).unwrap();
-    answer
+    let ask = || {
+        let mut connection = TcpStream::connect(address).ok()?;
+        write!(connection, "GET {path} HTTP/1.0\r\n\r\n").ok()?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).ok()?;
+        Some(answer).filter(|answer| !answer.is_empty())
+    };
+    eventually(&format!("{address} answers"), ask)
 }
 
 /// What a finished program said.
