@@ -71,7 +71,8 @@ fn with_both_killed_the_next_command_adopts_what_runs_with_its_output() {
     let stack = Stack::new("crash-b");
     let bystander = stack.run("bystander", "sleep 1000");
     let pid = stack.pid(&bystander);
-    let id = flood(&stack);
+    // Ends only when it is told to: an exit while nobody is there to see it can't be known.
+    let id = stack.run("flood", &format!("seq 1 {LINES}; until [ -e /end ]; do sleep 0.05; done; exit 9"));
     for _ in 0..3 {
         // Stopped first: neither may see the other die.
         let both = [stack.ours("--keeper"), stack.ours("--supervisor")].concat();
@@ -83,6 +84,7 @@ fn with_both_killed_the_next_command_adopts_what_runs_with_its_output() {
         until(|| both.iter().all(|pid| !std::path::Path::new(&format!("/proc/{pid}/cwd/.")).exists()));
         assert_eq!(stack.pid(&bystander), pid);
     }
+    assert_eq!(stack.exec(&id, &["touch", "/end"]).1, 0);
     assert!(matches!(stack.exited(&id), ContainerState::Exited { status: 9, .. }), "{:?}", stack.observed(&id).state);
     assert_every_line_once(&stack, &id);
     stack.down();
