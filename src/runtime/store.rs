@@ -30,6 +30,22 @@ pub fn write<T: Serialize>(path: &Path, record: &T, durable: Durability) -> io::
     written
 }
 
+/// Removes what writers that were killed have left of the record at `path`. Nobody may be writing it now.
+pub fn sweep(path: &Path) -> io::Result<()> {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
+        return Ok(());
+    };
+    let begun = format!(".{name}.");
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let number = entry.file_name().to_str().and_then(|name| name.strip_prefix(&begun)).map(str::to_owned);
+        if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Nanoseconds since 1970, as records have them.
 pub fn now() -> i64 {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
@@ -88,6 +104,18 @@ mod tests {
         fs::write(&path, "{").unwrap();
         let error = read::<u32>(&path).unwrap_err();
         assert!(error.kind() == io::ErrorKind::InvalidData && error.to_string().contains("record.json"));
+    }
+
+    #[test]
+    fn what_a_killed_writer_left_goes_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.json", ".a.json.812", ".b.json.812", ".a.json.lock"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        sweep(&folder.path().join("a.json")).unwrap();
+        let mut left: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, [".a.json.lock", ".b.json.812", "a.json"]);
     }
 
     #[test]

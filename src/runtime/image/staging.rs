@@ -26,10 +26,12 @@ impl Staging {
         let leavings: Vec<PathBuf> = fs::read_dir(parent)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
         let mut dead = Vec::new();
         for path in leavings {
-            match lock(&path, FlockArg::LockExclusiveNonblock) {
-                Ok(held) => dead.push((path, held)),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock || error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+            let folder = match File::open(&path) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            if let Some(held) = leaving(folder, &path)? {
+                dead.push((path, held));
             }
         }
         let id = std::process::id();
@@ -57,6 +59,53 @@ impl Drop for Staging {
     }
 }
 
+/// Takes what lies at `path`, opened before, if its maker is dead. A maker that was just done has removed it, lock and all:
+/// then its name is free, perhaps for the next folder of our own.
+fn leaving(folder: File, path: &Path) -> io::Result<Option<Flock<File>>> {
+    match Flock::lock(folder, FlockArg::LockExclusiveNonblock) {
+        Ok(held) => Ok(path.exists().then_some(held)),
+        Err((_, nix::errno::Errno::EWOULDBLOCK)) => Ok(None),
+        Err((_, errno)) => Err(errno.into()),
+    }
+}
+
 fn lock(path: &Path, how: FlockArg) -> io::Result<Flock<File>> {
     Flock::lock(File::open(path)?, how).map_err(|(_, errno)| errno.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dead_makers_folder_is_a_leaving_and_one_that_is_gone_or_in_use_is_not() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("1-0");
+        fs::create_dir(&path).unwrap();
+        let open = || File::open(&path).unwrap();
+        let held = leaving(open(), &path).unwrap();
+        assert!(held.is_some());
+        assert!(leaving(open(), &path).unwrap().is_none(), "somebody has it");
+        drop(held);
+        let late = open();
+        fs::remove_dir(&path).unwrap();
+        assert!(leaving(late, &path).unwrap().is_none(), "it went between opening and locking");
+    }
+
+    #[test]
+    fn many_at_once_keep_their_own() {
+        let parent = tempfile::tempdir().unwrap();
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        let staging = Staging::new(parent.path()).unwrap();
+                        fs::write(staging.path().join("mine"), "").unwrap();
+                        assert!(staging.path().join("mine").exists());
+                    }
+                });
+            }
+        });
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+    }
 }

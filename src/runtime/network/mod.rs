@@ -149,6 +149,8 @@ impl Networks {
     fn forget(&self, network: &NetworkRecord, _lock: &Flock<File>) -> Result<(), NetworkError> {
         let record = self.layout.network(&network.config.name);
         remove_if_there(fs::remove_file(&record), &record)?;
+        // Whoever writes this record holds the lock, too.
+        store::sweep(&record).or_os("remove", record.display().to_string())?;
         if self.list()?.is_empty() {
             self.firewall().remove()?;
         }
