@@ -66,7 +66,8 @@ fn one_origin(kind: &str, name: &str, resource: &Mapping, origins: &[&str], foun
             let message = format!("{kind}.{name}: {words} attributes are mutually exclusive");
             found.push(Diagnostic::error(&second.key_at, message).note(Some(&first.key_at), "one of them is here"));
         }
-        (None, _) if !is_external(resource) && !resource.contains("driver") => {
+        // `external: false` is enough for Docker Compose.
+        (None, _) if !resource.contains("external") && !resource.contains("driver") => {
             let message = format!("{kind}.{name}: one of {words} must be set");
             // A resource that is a map has a place; an empty one is pointed at by its keys, if any.
             let at = resource.iter().next().map(|(_, entry)| entry.key_at.clone());

@@ -71,6 +71,13 @@ pub struct Location {
     pub width: u32,
 }
 
+impl Location {
+    /// What led to the file, outwards: the `include` or `extends` that names it, then the one that names that file.
+    pub fn reasons(&self) -> impl Iterator<Item = &Note> {
+        std::iter::successors(self.file.because.as_ref(), |note| note.at.as_ref()?.file.because.as_ref())
+    }
+}
+
 impl fmt::Display for Location {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "{}:{}:{}", self.file.name, self.line, self.column)

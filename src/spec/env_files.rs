@@ -9,15 +9,24 @@ use super::dotenv::{self, Format};
 use super::read;
 use super::tree::{Entry, Mapping, Node, Value};
 
-/// Reads the files of every service and drops their keys.
+/// Reads the env files of every service and drops the key.
 pub(in crate::spec) fn read(model: &mut Node, environment: &BTreeMap<String, String>, found: &mut Vec<Diagnostic>) {
-    let services = model.as_mapping_mut().and_then(|map| map.get_mut("services")).and_then(Node::as_mapping_mut);
-    for (_, entry) in services.into_iter().flat_map(Mapping::iter_mut) {
-        if let Some(service) = entry.node.as_mapping_mut() {
-            read_env_files(service, environment, found);
-            read_label_files(service, environment, found);
-        }
+    for service in services(model) {
+        read_env_files(service, environment, found);
     }
+}
+
+/// Reads the label files of every service and drops the key. Unlike env files they are always read, and their values
+/// see no variable but those above them, as in Docker Compose.
+pub(in crate::spec) fn read_labels(model: &mut Node, found: &mut Vec<Diagnostic>) {
+    for service in services(model) {
+        read_label_files(service, found);
+    }
+}
+
+fn services(model: &mut Node) -> impl Iterator<Item = &mut Mapping> {
+    let services = model.as_mapping_mut().and_then(|map| map.get_mut("services")).and_then(Node::as_mapping_mut);
+    services.into_iter().flat_map(Mapping::iter_mut).filter_map(|(_, entry)| entry.node.as_mapping_mut())
 }
 
 fn read_env_files(service: &mut Mapping, environment: &BTreeMap<String, String>, found: &mut Vec<Diagnostic>) {
@@ -61,12 +70,11 @@ fn read_env_files(service: &mut Mapping, environment: &BTreeMap<String, String>,
     merge_under(service, "environment", assigned, files);
 }
 
-fn read_label_files(service: &mut Mapping, environment: &BTreeMap<String, String>, found: &mut Vec<Diagnostic>) {
+fn read_label_files(service: &mut Mapping, found: &mut Vec<Diagnostic>) {
     let Some(files) = service.remove("label_file") else { return };
-    let lookup = |name: &str| environment.get(name).cloned();
     let (mut known, mut assigned) = (BTreeMap::new(), Mapping::default());
     for path in items(Some(&files.node)) {
-        assign(path, "label file", Format::Compose, &lookup, &mut known, &mut assigned, found);
+        assign(path, "label file", Format::Compose, &|_| None, &mut known, &mut assigned, found);
     }
     merge_under(service, "labels", assigned, files);
 }

@@ -69,6 +69,7 @@ pub(in crate::spec) fn finish(mut tree: Node, frame: Frame, found: &mut Vec<Diag
     if frame.env_files {
         env_files::read(&mut tree, &frame.environment, found);
     }
+    env_files::read_labels(&mut tree, found);
     let Frame { name, working_dir, files, environment, .. } = frame;
     fine(found).then_some(Model { name, working_dir, files, environment, tree, disabled })
 }

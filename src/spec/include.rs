@@ -112,12 +112,14 @@ fn project(loader: &mut Loader<'_>, scope: &Scope, request: &Request) -> Stage<N
         loader.found.push(Diagnostic::error(&request.at, message));
         return Err(Stopped);
     }
-    let dir = match &request.project_directory {
+    let named = match &request.project_directory {
         Some(dir) => clean(&scope.dir.join(dir)),
         None => main.parent().unwrap_or(main).to_path_buf(),
     };
     let mut environment = scope.environment.clone();
-    let env_files = env_files(scope, request, &dir);
+    let env_files = env_files(scope, request, &named);
+    // What is no directory is taken for a file in one, as Docker Compose does.
+    let dir = named.parent().filter(|_| !named.is_dir()).unwrap_or(&named).to_path_buf();
     for file in &env_files {
         if !file.exists() {
             let message = format!("stat {}: no such file or directory", file.display());
@@ -213,12 +215,23 @@ mod tests {
                 "include:\n  - {path: [sub/c.yaml, over.yaml], project_directory: other, env_file: [one.env, two.env]}\n",
             ),
             ("sub/c.yaml", "services: {b: {build: x, user: '$W'}}\n"),
+            ("other/x/Dockerfile", ""),
             ("over.yaml", "services: {b: {working_dir: '$X'}}\n"),
             ("one.env", "W=1\nX=1\n"),
             ("two.env", "W=2\n"),
         ];
         let b = shown(&files, &[], "services.b").unwrap();
         assert_eq!(b, "{build: {context: DIR/other/x}, user: 2, working_dir: 1}");
+    }
+
+    #[test]
+    fn a_project_directory_that_is_none_stands_for_the_one_around_it() {
+        let files = [
+            ("c.yaml", "include:\n  - {path: sub/c.yaml, project_directory: sub/none}\n"),
+            ("sub/c.yaml", "services: {b: {build: x, user: '${W-unset}'}}\n"),
+            ("sub/.env", "W=sub\n"),
+        ];
+        assert_eq!(shown(&files, &[], "services.b").unwrap(), "{build: {context: DIR/sub/x}, user: unset}");
     }
 
     #[test]

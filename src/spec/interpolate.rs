@@ -228,7 +228,7 @@ fn kind_at(path: &Path) -> Option<Kind> {
 }
 
 /// The place of `offset` within a text that was written at `at`, if the text stands there as it is; else `at`.
-fn pinpoint(at: &Location, text: &str, offset: usize, width: usize) -> Location {
+pub(in crate::spec) fn pinpoint(at: &Location, text: &str, offset: usize, width: usize) -> Location {
     let short = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let column = at.column.saturating_sub(1) as usize;
     let Some(line) = at.file.line(at.line) else { return at.clone() };

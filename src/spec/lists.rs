@@ -2,10 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::diagnostic::Location;
+use super::interpolate;
 use super::interpolate::template::{self, Kind};
 use super::model::Model;
 use super::print::{self, Format};
-use super::tree::{Mapping, Node, Value};
+use super::tree::{Mapping, Node, Path, Value};
 
 /// A variable that the files name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -16,6 +18,8 @@ pub struct Variable {
     pub default: String,
     /// What stands instead of a value.
     pub alternate: String,
+    /// Each place that names it, with the way to the value there.
+    pub places: Vec<(Path, Location)>,
 }
 
 impl Model {
@@ -72,15 +76,7 @@ impl Model {
     /// Every variable that a model which was not interpolated names, by name.
     pub fn variables(&self) -> BTreeMap<String, Variable> {
         let mut found = BTreeMap::new();
-        let mut rest = vec![&self.tree];
-        while let Some(node) = rest.pop() {
-            match &node.value {
-                Value::String(text) => gather(text, &mut found),
-                Value::Sequence(items) => rest.extend(items),
-                Value::Mapping(map) => rest.extend(map.iter().map(|(_, entry)| &entry.node)),
-                Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
-            }
-        }
+        gather(&self.tree, &mut Path::root(), &mut found);
         found
     }
 
@@ -89,10 +85,32 @@ impl Model {
     }
 }
 
+fn gather(node: &Node, path: &mut Path, found: &mut BTreeMap<String, Variable>) {
+    match &node.value {
+        Value::String(text) => note(text, &node.at, path, found),
+        Value::Sequence(items) => {
+            for (n, item) in items.iter().enumerate() {
+                path.push_item(n);
+                gather(item, path, found);
+                path.pop();
+            }
+        }
+        Value::Mapping(map) => {
+            for (key, entry) in map.iter() {
+                path.push_key(key);
+                gather(&entry.node, path, found);
+                path.pop();
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::Float(_) => {}
+    }
+}
+
 /// Of several uses of a variable, the first that says something counts.
-fn gather(text: &str, found: &mut BTreeMap<String, Variable>) {
+fn note(text: &str, at: &Location, path: &Path, found: &mut BTreeMap<String, Variable>) {
     for used in template::variables(text) {
         let variable = found.entry(used.name).or_default();
+        variable.places.push((path.clone(), interpolate::pinpoint(at, text, used.at.start, used.at.len())));
         let take = |place: &mut String| {
             if place.is_empty() {
                 place.clone_from(&used.word);

@@ -139,6 +139,10 @@ fn run(source: &Source, loader: &mut Loader<'_>) -> Stage<Option<Model>> {
         included: Vec::new(),
     };
     let tree = loader.merged(&scope, documents)?;
+    if tree.as_mapping().is_some_and(tree::Mapping::is_empty) {
+        loader.found.push(Diagnostic::error(&tree.at, "empty compose file"));
+        loader.go_on()?;
+    }
     let frame = Frame {
         name,
         working_dir: located.working_dir,

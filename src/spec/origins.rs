@@ -9,6 +9,8 @@ use super::tree::{Node, Path, Value};
 pub struct Origin {
     /// `services.web.ports.[0].target`
     pub path: Path,
+    /// As it came out of the merge.
+    pub value: String,
     /// Where it was written, or what it came of.
     pub at: Location,
 }
@@ -38,7 +40,16 @@ fn gather(node: &Node, path: &mut Path, all: &mut Vec<Origin>) {
                 path.pop();
             }
         }
-        _ => all.push(Origin { path: path.clone(), at: node.at.clone() }),
+        value => {
+            let value = match value {
+                Value::Mapping(_) => "{}".to_owned(),
+                Value::Sequence(_) => "[]".to_owned(),
+                Value::Null => "null".to_owned(),
+                Value::String(text) => format!("{text:?}"),
+                Value::Bool(_) | Value::Int(_) | Value::Float(_) => node.scalar_text().unwrap_or_default(),
+            };
+            all.push(Origin { path: path.clone(), value, at: node.at.clone() });
+        }
     }
 }
 
@@ -52,8 +63,8 @@ mod tests {
         let over = b"services:\n  a:\n    user: v\n";
         let model = loaded(&[("a.yaml", base), ("b.yaml", over)]).unwrap().model;
         let places: Vec<String> =
-            model.origins().iter().map(|origin| format!("{} {}", origin.path, origin.at)).collect();
-        assert!(places.contains(&"services.a.image a.yaml:3:12".to_owned()), "{places:?}");
-        assert!(places.contains(&"services.a.user b.yaml:3:11".to_owned()), "{places:?}");
+            model.origins().iter().map(|origin| format!("{} {} {}", origin.path, origin.at, origin.value)).collect();
+        assert!(places.contains(&"services.a.image a.yaml:3:12 \"x\"".to_owned()), "{places:?}");
+        assert!(places.contains(&"services.a.user b.yaml:3:11 \"v\"".to_owned()), "{places:?}");
     }
 }

@@ -185,14 +185,14 @@ impl Source {
                 }
             });
         }
-        let text = from_files.and_then(Node::scalar_text).map(|text| made_valid(&text)).filter(|text| !text.is_empty());
-        let text = text.unwrap_or_else(|| {
-            let dir = located.working_dir.file_name().unwrap_or_default();
-            made_valid(&dir.to_string_lossy())
-        });
-        ProjectName::try_from(text).map_err(|_| {
-            let fault = Diagnostic::error_nowhere("project name must not be empty");
-            fault.help("name the project with -p, or with a top-level `name:`").into()
+        let empty = "project name must not be empty";
+        // A `name:` of which nothing is left is not passed over for the directory's, as in Docker Compose.
+        if let Some((node, text)) = from_files.and_then(|node| Some((node, node.scalar_text()?))) {
+            return ProjectName::try_from(made_valid(&text)).map_err(|_| Diagnostic::error(&node.at, empty).into());
+        }
+        let dir = located.working_dir.file_name().unwrap_or_default();
+        ProjectName::try_from(made_valid(&dir.to_string_lossy())).map_err(|_| {
+            Diagnostic::error_nowhere(empty).help("name the project with -p, or with a top-level `name:`").into()
         })
     }
 }
@@ -371,6 +371,16 @@ mod tests {
         assert_eq!(source.name(&located, None).unwrap().as_str(), "myapp");
         source.project_name = Some("Big".into());
         assert!(source.name(&located, None).unwrap_err().to_string().contains("invalid project name \"Big\""));
+    }
+
+    #[test]
+    fn a_name_of_which_nothing_is_left_is_refused_where_it_stands() {
+        let (_dir, source) = at(&[("compose.yaml", "")]);
+        let located = source.locate(&mut Vec::new()).unwrap();
+        let file = crate::spec::diagnostic::SourceFile::new("compose.yaml", "name: '#'");
+        let name = Node::string(&file.place(6, 9), "#");
+        let fault = source.name(&located, Some(&name)).unwrap_err().to_string();
+        assert!(fault.starts_with("compose.yaml:1:7: error: project name must not be empty"), "{fault}");
     }
 
     #[test]

@@ -53,6 +53,9 @@ pub struct Config {
     /// Don't resolve file paths
     #[arg(long)]
     no_path_resolution: bool,
+    /// Print where each value comes from: its path, the file, line and column that won, and the value.
+    #[arg(long)]
+    origins: bool,
     /// Save to file (default to stdout)
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -106,6 +109,8 @@ impl Config {
             self.table_of_variables(&model, format)
         } else if self.environment {
             model.environment.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+        } else if self.origins {
+            table_of_origins(&model)
         } else if self.quiet {
             return Ok(Exit::SUCCESS);
         } else if self.no_interpolate {
@@ -173,6 +178,17 @@ impl Config {
             }
         }
     }
+}
+
+/// A value a line, in the order of the files; of a file that another one led to, also the place that did.
+fn table_of_origins(model: &Model) -> String {
+    let mut table = Table::spaced(0, 3, &["VALUE OF", "WRITTEN AT", "IS"]);
+    for origin in model.origins() {
+        let reasons = origin.at.reasons().filter_map(|reason| reason.at.as_ref().map(|at| (&reason.message, at)));
+        let place = reasons.fold(origin.at.to_string(), |place, (why, at)| format!("{place} ({why}: {at})"));
+        table.row(vec![origin.path.to_string(), place, origin.value]);
+    }
+    table.to_string()
 }
 
 /// With four blanks a level, as Docker Compose indents this list.

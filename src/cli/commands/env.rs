@@ -54,6 +54,9 @@ impl Env {
             for lost in candidates.iter().skip(1) {
                 ui.line(&format!("  not {:?} from {}", lost.value, place(&lost.origin)))?;
             }
+            for (path, at) in used.get(name).map_or(&[][..], |variable| &variable.places) {
+                ui.line(&format!("  used by {path} at {at}"))?;
+            }
         }
         Ok(Exit::SUCCESS)
     }
@@ -61,12 +64,25 @@ impl Env {
 
 fn first_line(name: &str, candidates: &[Candidate], used: Option<&Variable>) -> String {
     match (candidates.first(), used) {
-        (Some(one), _) => format!("{name}={:?} from {}", one.value, place(&one.origin)),
+        (Some(one), _) => format!("{name}={:?} from {}{}", one.value, place(&one.origin), why(candidates)),
         (None, Some(Variable { required: true, .. })) => format!("{name} is not set, and must be"),
         (None, Some(variable)) if !variable.default.is_empty() => {
             format!("{name} is not set; the compose file falls back to {:?}", variable.default)
         }
-        (None, _) => format!("{name} is not set"),
+        (None, Some(_)) => format!("{name} is not set: blank"),
+        (None, None) => format!("{name} is neither set nor used"),
+    }
+}
+
+/// What made the first of several candidates the one that counts.
+fn why(candidates: &[Candidate]) -> &'static str {
+    match candidates {
+        [] | [_] => "",
+        [one, ..] => match &one.origin {
+            Origin::Process => ", which comes before any env file",
+            Origin::File(_) => ", which is the last of the env files to set it",
+            Origin::Compose => ", which nothing overrules",
+        },
     }
 }
 

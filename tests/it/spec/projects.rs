@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use xcompose::spec::Options;
+use xcompose::spec::print::Format;
 use xcompose::spec::project::{Condition, MountSource, NetworkMode, Project};
 use xcompose::values::health::Probe;
 use xcompose::values::protocol::Protocol;
@@ -121,4 +122,28 @@ fn a_key_without_effect_is_named_at_its_place() {
     assert_eq!(warnings.len(), 1, "{warnings:?}");
     assert!(warnings[0].to_string().contains("compose.yaml:4:5"), "{}", warnings[0]);
     assert!(loaded.warnings.is_empty());
+}
+
+#[test]
+fn a_label_file_sees_no_variable_but_its_own() {
+    let compose = "services: {a: {image: x, label_file: l}}";
+    let files = [("l", "A=1\nB=${A}\nC=${HOME:-none}\nHOME\n")];
+    let loaded = load_with(compose, &files, &Options::default()).unwrap();
+    let text = loaded.model.print(Format::Json);
+    let printed: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(printed["services"]["a"]["labels"], serde_json::json!({"A": "1", "B": "1", "C": "none"}));
+}
+
+#[test]
+fn a_config_that_is_said_not_to_be_external_needs_no_source() {
+    load("services: {a: {image: x}}\nconfigs: {c: {external: false}}");
+}
+
+#[test]
+fn a_variable_knows_every_place_that_names_it() {
+    let compose = "services:\n  a:\n    image: \"x:${TAG:-1}\"\n    command: [echo, $TAG]\n";
+    let raw = Options { interpolate: false, ..Options::default() };
+    let variables = load_with(compose, &[], &raw).unwrap().model.variables();
+    let places: Vec<String> = variables["TAG"].places.iter().map(|(path, at)| format!("{path} {at}")).collect();
+    assert_eq!(places, ["services.a.image compose.yaml:3:15", "services.a.command.[1] compose.yaml:4:21"]);
 }

@@ -1,6 +1,8 @@
 //! What is refused, with its place, all faults of a stage at once.
 
-use super::{faults, load};
+use xcompose::spec::Options;
+
+use super::{faults, load, load_with};
 
 #[test]
 fn every_unknown_key_and_wrong_type_is_named_at_once() {
@@ -84,4 +86,19 @@ fn what_only_the_engine_would_refuse_is_a_fine_model_and_no_project() {
     services.a.ports[0]: published: "99999" is no port nor range of ports
     services.a.volumes[0]: mount path "rel" must be absolute
     "#);
+}
+
+#[test]
+fn a_model_of_which_nothing_is_left_is_refused() {
+    for nothing in ["{}", "version: '3'", "services: !reset {a: {image: x}}"] {
+        assert!(faults(nothing).contains("empty compose file"), "{nothing}");
+    }
+}
+
+#[test]
+fn a_label_file_is_read_even_when_env_files_are_not() {
+    let compose = "services: {a: {image: x, label_file: no.labels, env_file: no.env}}";
+    let options = Options { env_files: false, ..Options::default() };
+    let fault = load_with(compose, &[], &options).unwrap_err().to_string();
+    assert!(fault.contains("label file: ") && !fault.contains("env file: "), "{fault}");
 }
