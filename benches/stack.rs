@@ -3,18 +3,27 @@
 //! Each row is a command of the release binary, run several times; the median counts, with the range beside it. Where a
 //! Docker Engine answers and `docker compose` (or `docker-compose`, or `$DOCKER_COMPOSE`) is found, the same files run
 //! there too, in turn with ours, and the last column is the ratio of the medians. `RUNS=n` sets the number of rounds,
-//! `ROWS=word` picks rows.
+//! `ROWS=word` picks rows. Every command's success and, where a row says so, what it printed are checked: a row that did
+//! not do its work says INVALID, and the program fails. At the end stands
+//! what the kernel takes for the same work by itself.
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a benchmark prints its table")]
 
+#[path = "support/bare.rs"]
+mod bare;
 #[path = "../tests/it/support/busybox.rs"]
 mod busybox;
+#[path = "support/memory.rs"]
+mod memory;
 
 use std::fmt::Write as _;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
+
+use memory::Of;
 
 fn main() {
     if !nix::unistd::geteuid().is_root() {
@@ -33,10 +42,19 @@ fn main() {
     let only = std::env::var("ROWS").unwrap_or_default();
     print_machine(runs);
     println!("{:<44} {:>9} {:>19} {:>12} {:>8}  goal", "work", "xcompose", "range", "reference", "ratio");
+    let mut valid = true;
     for row in rows(folder.path()) {
         if row.name.contains(&only) {
-            measure(&row, &tools, runs);
+            valid &= measure(&row, &tools, runs);
         }
+    }
+    if only.is_empty() {
+        let (up, down) = bare::medians(20, runs);
+        println!("the kernel's own part for 20 containers: up {up:.1} ms, down {down:.1} ms");
+    }
+    if !valid {
+        drop(folder);
+        std::process::exit(1);
     }
 }
 
@@ -45,9 +63,11 @@ struct Row {
     name: &'static str,
     goal: &'static str,
     folder: PathBuf,
-    /// Run before the clock starts, its failure ignored where it only clears away.
+    /// Run before the clock starts.
     before: Vec<Vec<&'static str>>,
     timed: Vec<&'static str>,
+    /// How many lines the timed command has to print.
+    lines: Option<usize>,
     after: Vec<Vec<&'static str>>,
     what: What,
     /// How many rounds at most; the slow rows take fewer.
@@ -59,8 +79,8 @@ struct Row {
 enum What {
     /// Wall time of the timed command.
     Time,
-    /// Proportional memory of our own processes after the timed command.
-    Memory,
+    /// Proportional memory of the processes that keep the stack up, after the timed command.
+    Memory(Of),
 }
 
 fn rows(folder: &Path) -> Vec<Row> {
@@ -94,15 +114,23 @@ fn rows(folder: &Path) -> Vec<Row> {
     let (chain, flood, large) = (file("chain", chain), file("flood", lines), file("large", sleepers(200)));
     let down = || vec![vec!["down", "-t", "0", "-v"]];
     let up = || vec![vec!["up", "-d"]];
+    // In the foreground: when it returns, everything is in the log.
+    let written = vec![vec!["up"]];
     let row = |name, goal, folder: &Path, before, timed: &[&'static str], after| Row {
         name,
         goal,
         folder: folder.to_owned(),
         before,
         timed: timed.to_vec(),
+        lines: None,
         after,
         what: What::Time,
         at_most: usize::MAX,
+    };
+    let memory = |of, name, goal| Row {
+        what: What::Memory(of),
+        at_most: 3,
+        ..row(name, goal, &twenty, down(), &["up", "-d"], down())
     };
     vec![
         row("up -d, 20 services", "≤ 120 ms, ≥ 20×", &twenty, down(), &["up", "-d"], down()),
@@ -112,39 +140,42 @@ fn rows(folder: &Path) -> Vec<Row> {
         row("ps, 20 services", "≤ 10 ms", &twenty, up(), &["ps"], down()),
         row("run --rm s0 true", "≤ 30 ms", &one, vec![vec!["up", "-d"]], &["run", "--rm", "-T", "s0", "true"], down()),
         Row { at_most: 3, ..row("chain of 10 service_healthy", "≤ 0.3 s", &chain, down(), &["up", "-d"], down()) },
+        memory(Of::Both, "own memory, 20 services up", "≤ 12 MiB"),
+        memory(Of::Supervisor, "of that, the supervisor's", "≤ 6 MiB"),
+        memory(Of::Keeper, "of that, the keeper's", "≤ 1 MiB"),
+        Row { at_most: 3, ..row("up of a service writing 500 000 lines", "≤ 1 s", &flood, down(), &["up"], down()) },
         Row {
-            what: What::Memory,
+            lines: Some(500_000),
             at_most: 3,
-            ..row("own memory, 20 services up", "≤ 12 MiB", &twenty, down(), &["up", "-d"], down())
-        },
-        Row { at_most: 3, ..row("up of a service writing 500 000 lines", "≤ 1 s", &flood, down(), &["up"], vec![]) },
-        Row {
-            at_most: 3, ..row("logs of 500 000 lines", "≤ 0.5 s", &flood, vec![], &["logs", "--no-color"], down())
+            ..row("logs of 500 000 lines", "≤ 0.5 s", &flood, written, &["logs", "--no-color"], down())
         },
         row("config -q, 200 services", "≤ 20 ms", &large, vec![], &["config", "-q"], vec![]),
     ]
 }
 
-fn measure(row: &Row, tools: &[Tool], runs: usize) {
+/// Prints a row; whether every command of it did its work.
+fn measure(row: &Row, tools: &[Tool], runs: usize) -> bool {
+    // The parts are ours alone.
+    let tools = if matches!(row.what, What::Memory(Of::Keeper | Of::Supervisor)) { &tools[..1] } else { tools };
     let mut figures = vec![Vec::new(); tools.len()];
+    let mut valid = true;
     for round in 0..=runs.min(row.at_most) {
         for (tool, figures) in tools.iter().zip(&mut figures) {
-            for arguments in &row.before {
-                tool.run(&row.folder, arguments);
-            }
+            let all = |commands: &[Vec<&str>]| commands.iter().all(|command| tool.run(&row.folder, command));
+            valid &= all(&row.before);
+            let printed = tempfile::tempfile().unwrap();
             let start = Instant::now();
-            let fine = tool.run(&row.folder, &row.timed);
+            valid &= tool.run_into(&row.folder, &row.timed, printed.try_clone().unwrap().into());
             let took = start.elapsed();
+            valid &= row.lines.is_none_or(|lines| lines == count_lines(printed));
             let figure = match row.what {
                 What::Time => took.as_secs_f64() * 1e3,
-                What::Memory => tool.memory() as f64 / (1 << 20) as f64,
+                What::Memory(of) => tool.memory(of).map_or(f64::NAN, |bytes| bytes as f64 / f64::from(1 << 20)),
             };
-            for arguments in &row.after {
-                tool.run(&row.folder, arguments);
-            }
+            valid &= figure.is_finite() && all(&row.after);
             // The first round warms the caches.
             if round > 0 {
-                figures.push(if fine { figure } else { f64::NAN });
+                figures.push(figure);
             }
         }
     }
@@ -164,21 +195,33 @@ fn measure(row: &Row, tools: &[Tool], runs: usize) {
         Some(other) => (format!("{other:.1} {unit}"), format!("{:.1}×", other / ours)),
         None => ("–".to_owned(), "–".to_owned()),
     };
-    println!("{:<44} {:>6.1} {unit:<3} {range:>18} {other:>12} {ratio:>8}  {}", row.name, ours, row.goal);
+    let verdict = if valid { row.goal } else { "INVALID" };
+    println!("{:<44} {:>6.1} {unit:<3} {range:>18} {other:>12} {ratio:>8}  {verdict}", row.name, ours);
     std::io::stdout().flush().unwrap();
+    valid
+}
+
+fn count_lines(mut printed: File) -> usize {
+    printed.rewind().unwrap();
+    BufReader::new(printed).split(b'\n').count()
 }
 
 /// A program that runs compose files.
 struct Tool {
     command: Vec<String>,
     environment: Vec<(String, PathBuf)>,
-    ours: bool,
+    /// Where our running things lie; none for the reference.
+    run: Option<PathBuf>,
 }
 
 impl Tool {
     fn ours(folder: &Path) -> Tool {
         let environment = ["data", "run"].map(|name| (format!("XCOMPOSE_{}", name.to_uppercase()), folder.join(name)));
-        Tool { command: vec![env!("CARGO_BIN_EXE_xcompose").to_owned()], environment: environment.into(), ours: true }
+        Tool {
+            command: vec![env!("CARGO_BIN_EXE_xcompose").to_owned()],
+            environment: environment.into(),
+            run: Some(folder.join("run")),
+        }
     }
 
     /// Docker Compose with an engine that answers, if there is one.
@@ -186,21 +229,25 @@ impl Tool {
         let named = std::env::var("DOCKER_COMPOSE").ok().map(|path| vec![path]);
         let candidates = [named, Some(vec!["docker".into(), "compose".into()]), Some(vec!["docker-compose".into()])];
         candidates.into_iter().flatten().find_map(|command| {
-            let tool = Tool { command, environment: Vec::new(), ours: false };
+            let tool = Tool { command, environment: Vec::new(), run: None };
             tool.run(Path::new("/"), &["ls"]).then_some(tool)
         })
     }
 
     fn run(&self, folder: &Path, arguments: &[&str]) -> bool {
+        self.run_into(folder, arguments, Stdio::null())
+    }
+
+    fn run_into(&self, folder: &Path, arguments: &[&str], stdout: Stdio) -> bool {
         let mut command = Command::new(&self.command[0]);
         command.args(&self.command[1..]).args(arguments).current_dir(folder);
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(stdout).stderr(Stdio::null());
         command.status().is_ok_and(|status| status.success())
     }
 
     fn import(&self, archive: &Path) {
-        let fine = if self.ours {
+        let fine = if self.run.is_some() {
             self.run(Path::new("/"), &["image", "import", archive.to_str().unwrap(), "busybox"])
         } else {
             let mut command = Command::new("docker");
@@ -210,22 +257,8 @@ impl Tool {
         assert!(fine, "{} cannot import an image", self.command.join(" "));
     }
 
-    /// Proportional set size of the processes that keep a stack up, in bytes.
-    fn memory(&self) -> u64 {
-        let names: &[&str] =
-            if self.ours { &["xcompose"] } else { &["dockerd", "containerd", "containerd-shim", "docker-proxy"] };
-        let mut total = 0;
-        for process in std::fs::read_dir("/proc").unwrap().flatten() {
-            let Ok(command) = std::fs::read_to_string(process.path().join("comm")) else { continue };
-            let command = command.trim_end();
-            if !names.iter().any(|name| command.starts_with(name)) {
-                continue;
-            }
-            let Ok(rollup) = std::fs::read_to_string(process.path().join("smaps_rollup")) else { continue };
-            let pss = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap_or("0 kB");
-            total += pss.trim().trim_end_matches(" kB").parse::<u64>().unwrap_or(0) << 10;
-        }
-        total
+    fn memory(&self, of: Of) -> Option<u64> {
+        self.run.as_deref().map_or_else(memory::docker, |run| memory::ours(run, of))
     }
 }
 
