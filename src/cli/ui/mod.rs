@@ -222,8 +222,9 @@ impl Ui {
 
 /// How large the screen is; 80 by 24 where that can't be known.
 pub fn screen() -> Screen {
-    let known = crossterm::terminal::size().ok().filter(|(columns, rows)| *columns > 0 && *rows > 0);
-    let (columns, rows) = known.unwrap_or((80, 24));
+    // Not `size()`, which runs the program `tput` twice where there is no terminal.
+    let known = crossterm::terminal::window_size().ok().filter(|size| size.columns > 0 && size.rows > 0);
+    let (columns, rows) = known.map_or((80, 24), |size| (size.columns, size.rows));
     Screen { rows: usize::from(rows), columns: usize::from(columns) }
 }
 

@@ -22,15 +22,17 @@ impl<'a> Existing<'a> {
             }
             self.services = self.graph.with_dependents(&self.services);
         }
-        let mut gone = self.take_down(down);
+        let (mut gone, mut stopped) = self.take_down(down);
         if down.orphans == Orphans::Include {
             for container in self.orphans() {
                 let stop = self.stop_running(container, down.grace, Cause::Orphan, Vec::new());
+                stopped.extend(&stop);
                 let action = Action::RemoveContainer { target: existing(container), volumes: false };
                 gone.push(self.plan.push(action, Cause::Orphan, stop));
             }
         }
-        let networks = self.networks(&gone);
+        // Only what runs is on a network; the kernel takes some 30 ms for one, beside which the containers' files can go.
+        let networks = self.networks(&Vec::from_iter(stopped));
         let images = self.images(down.images, &gone);
         let volumes = if down.volumes == Volumes::Remove { self.volumes(&gone) } else { false };
         if gone.is_empty() && !networks && !images && !volumes {
@@ -53,8 +55,8 @@ impl<'a> Existing<'a> {
         vec![self.plan.push(action, cause, after)]
     }
 
-    /// Stops and removes the replicas; a service is stopped when its dependents are.
-    fn take_down(&mut self, down: &Down) -> Vec<StepId> {
+    /// Stops and removes the replicas; a service is stopped when its dependents are. The removals, and the stops.
+    fn take_down(&mut self, down: &Down) -> (Vec<StepId>, BTreeSet<StepId>) {
         let mut gone = Vec::new();
         let mut stopped: BTreeMap<ServiceName, Vec<StepId>> = BTreeMap::new();
         for service in self.graph.order().iter().rev().cloned().collect::<Vec<_>>() {
@@ -74,7 +76,7 @@ impl<'a> Existing<'a> {
             // A service without running containers hands on the order that goes through it.
             stopped.insert(service, if stops.is_empty() { before } else { stops });
         }
-        gone
+        (gone, stopped.into_values().flatten().collect())
     }
 
     /// Containers of unknown services and ended one-offs; running one-offs of the services that go.
@@ -99,7 +101,7 @@ impl<'a> Existing<'a> {
         found
     }
 
-    fn networks(&mut self, gone: &[StepId]) -> bool {
+    fn networks(&mut self, stopped: &[StepId]) -> bool {
         let mut declared = false;
         for network in &self.observed.networks {
             let labels = &network.config.labels;
@@ -111,7 +113,7 @@ impl<'a> Existing<'a> {
             };
             if ours && key.is_some() && wanted {
                 let action = Action::RemoveNetwork { name: network.config.name.clone(), in_use: InUse::Warn };
-                self.plan.push(action, Cause::Asked, gone.to_vec());
+                self.plan.push(action, Cause::Asked, stopped.to_vec());
                 declared = true;
             }
         }

@@ -36,7 +36,7 @@ fn down_stops_dependents_first_and_keeps_volumes() {
     #3 remove container p-api-1 (asked) after #2
     #4 stop container p-db-1 (asked) after #2
     #5 remove container p-db-1 (asked) after #4
-    #6 remove network p_default (asked) after #1 #3 #5
+    #6 remove network p_default (asked) after #0 #2 #4
     ");
     assert_eq!(plan.on_failure, OnFailure::GoOn);
     let left = machine.observed();
@@ -57,7 +57,7 @@ fn down_takes_volumes_and_images_along_when_asked() {
     #3 remove container p-api-1 and its anonymous volumes (asked) after #2
     #4 stop container p-db-1 (asked) after #2
     #5 remove container p-db-1 and its anonymous volumes (asked) after #4
-    #6 remove network p_default (asked) after #1 #3 #5
+    #6 remove network p_default (asked) after #0 #2 #4
     #7 remove image busybox:latest (asked) after #1 #3 #5
     #8 remove volume p_data (asked) after #1 #3 #5
     ");
@@ -124,7 +124,7 @@ fn orphans_go_down_when_asked() {
     #1 remove container p-web-1 and its anonymous volumes (asked) after #0
     #2 stop container p-old-1 (orphan)
     #3 remove container p-old-1 (orphan) after #2
-    #4 remove network p_default (asked) after #1 #3
+    #4 remove network p_default (asked) after #0 #2
     ");
 }
 
