@@ -9,11 +9,13 @@ use std::time::Duration;
 use nix::fcntl::{Flock, FlockArg};
 
 use crate::engine::{ContainerId, ContainerState, EngineError, Subject};
+use crate::runtime::cgroup::CgroupError;
 use crate::runtime::container::find::{self, failed};
 use crate::runtime::container::record::Container;
 use crate::runtime::image::tree::remove_tree;
 use crate::runtime::layout::Layout;
 use crate::runtime::store::{self, Durability};
+use crate::runtime::supervisor::starter;
 use crate::runtime::volume::Volumes;
 use crate::values::names::ProjectName;
 
@@ -45,8 +47,22 @@ pub fn remove(
         }
     }
     unclaim(layout, project, id);
+    // Gone with its last run, unless a supervisor was killed in that moment.
+    clear(&container).map_err(|error| {
+        let subject = Subject::Container(name.to_owned());
+        EngineError::Failed { verb: "remove", subject, source: Box::new(error) }
+    })?;
     folder(layout, project, id).map_err(failed("remove", name))?;
     Ok(container)
+}
+
+/// Removes what is left of a container's cgroup, with whoever is left in it.
+fn clear(container: &Container) -> Result<(), CgroupError> {
+    let cgroup = starter::cgroup(container)?;
+    if !cgroup.processes()?.is_empty() {
+        cgroup.kill()?;
+    }
+    cgroup.remove()
 }
 
 /// What becomes of a container's anonymous volumes.

@@ -85,6 +85,14 @@ pub fn hold(
     }
 }
 
+/// Holds a port again whose holder has died with those who had it; the firewall's rules for it are still there.
+pub fn hold_again(port: &PublishedPort, target: Target) -> Option<Holder> {
+    let behind = target.behind(port.host_ip)?;
+    // Another program may have it now: redirected traffic flows nevertheless.
+    let socket = bind((port.host_ip, port.published).into(), port.protocol).ok()?;
+    Some(Holder { port: port.clone(), target: (behind, port.target).into(), socket })
+}
+
 /// A port of the kernel's choice that is free on every address.
 fn random(
     mapping: &PortMapping,

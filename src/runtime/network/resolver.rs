@@ -17,6 +17,9 @@
 //! ```
 
 use std::net::{TcpListener, UdpSocket};
+use std::os::fd::OwnedFd;
+
+use nix::sched::{CloneFlags, setns};
 
 use netlink_bindings::nftables::{MetaKeys, PayloadBase};
 
@@ -29,13 +32,41 @@ const TABLE: &str = "xcompose-resolver";
 /// Where a resolver is looked for.
 const PORT: u16 = 53;
 
-/// Makes sockets and rules in the calling thread's network namespace.
+/// Makes sockets and rules in the calling thread's network namespace, which is new.
 pub fn sockets() -> Result<Sockets, OsError> {
+    make(Rules::None)
+}
+
+/// Makes them anew in the network namespace of a process, for sockets that died with whoever held them.
+pub fn sockets_again(process: &OwnedFd) -> Result<Sockets, OsError> {
+    // A thread of its own, since it stays where it goes.
+    std::thread::scope(|scope| {
+        let there = scope.spawn(|| {
+            setns(process, CloneFlags::CLONE_NEWNET).or_os("setns", "network namespace")?;
+            make(Rules::Stale)
+        });
+        there.join().unwrap_or_else(|_| Err(nix::errno::Errno::ECHILD).or_os("join", "a thread"))
+    })
+}
+
+/// What a network namespace may have of our rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rules {
+    None,
+    /// They lead to sockets that are gone.
+    Stale,
+}
+
+fn make(rules: Rules) -> Result<Sockets, OsError> {
     let udp = UdpSocket::bind((RESOLVER, 0)).or_os("bind", "udp 127.0.0.11")?;
     let tcp = TcpListener::bind((RESOLVER, 0)).or_os("bind", "tcp 127.0.0.11")?;
     let udp_port = udp.local_addr().or_os("getsockname", "udp 127.0.0.11")?.port();
     let tcp_port = tcp.local_addr().or_os("getsockname", "tcp 127.0.0.11")?.port();
-    Socket::default().commit(Family::Ip, TABLE, |transaction| {
+    let mut socket = Socket::default();
+    if rules == Rules::Stale && socket.has_table(Family::Ip, TABLE)? {
+        socket.commit(Family::Ip, TABLE, |transaction| transaction.delete_table())?;
+    }
+    socket.commit(Family::Ip, TABLE, |transaction| {
         let output = libc::NF_INET_LOCAL_OUT as u32;
         let hook = |priority| Some(Hook { kind: "filter", number: output, priority });
         transaction.new_table();

@@ -17,8 +17,9 @@ use crate::dns::Sockets;
 use crate::engine::{ContainerId, ContainerState};
 use crate::runtime::container::find;
 use crate::runtime::container::record::{Container, Standing};
-use crate::runtime::network::ports::Holder;
+use crate::runtime::network::ports::{self, Holder, Target};
 use crate::runtime::network::proxy::Proxy;
+use crate::runtime::network::resolver;
 use crate::runtime::supervisor::active::{Active, Run, asker, open_pipe};
 use crate::runtime::supervisor::link::{Link, Word};
 use crate::runtime::supervisor::logs::{Pump, Rotation, Source, Writer};
@@ -72,7 +73,7 @@ impl Supervisor {
             self.containers.insert(id.clone(), active);
             return self.container_ended(id, None);
         };
-        let proxy = self.serve(id, &active);
+        let proxy = self.serve(id, &active, &pidfd);
         active.run = Some(Run::adopted(pid, Arc::clone(&pidfd), cgroup, pump.ok(), proxy));
         let networks: Vec<String> =
             active.standing.endpoints.iter().map(|endpoint| endpoint.network_id.clone()).collect();
@@ -113,26 +114,45 @@ impl Supervisor {
         Ok(sources)
     }
 
-    /// Its resolver and its ports, from what the keeper held.
-    fn serve(&mut self, id: &ContainerId, active: &Active) -> Option<Proxy> {
-        let held = |link: &Link, name: &str| link.held(&format!("{}/{name}", id.0));
-        if let (Some(udp), Some(tcp)) = (held(&self.link, "dns/udp"), held(&self.link, "dns/tcp")) {
-            let asker = asker(&self.networks, &active.container, &active.standing.endpoints);
+    /// Its resolver and its ports, from what the keeper held; anew, if the keeper was killed, too.
+    fn serve(&mut self, id: &ContainerId, active: &Active, process: &OwnedFd) -> Option<Proxy> {
+        let key = |name: &str| format!("{}/{name}", id.0);
+        let endpoints = &active.standing.endpoints;
+        if !endpoints.is_empty()
+            && self.link.held(&key("dns/udp")).is_none()
+            && let Ok(Sockets { udp, tcp }) = resolver::sockets_again(process)
+        {
+            self.link.hold(key("dns/udp"), udp);
+            self.link.hold(key("dns/tcp"), tcp);
+        }
+        if let (Some(udp), Some(tcp)) = (self.link.held(&key("dns/udp")), self.link.held(&key("dns/tcp"))) {
+            let asker = asker(&self.networks, &active.container, endpoints);
             // Without it names do not resolve until the next start; nothing else is touched.
             let _ = self.resolver.serve(&id.0, asker, Sockets { udp, tcp });
         }
-        let prefix = format!("{}/port/", id.0);
-        let holders: Vec<Holder> = self
-            .link
-            .keys(&prefix)
-            .into_iter()
-            .filter_map(|key| {
-                let (number, target) = key.strip_prefix(&prefix)?.split_once('/')?;
-                let port = active.standing.published.get(number.parse::<usize>().ok()?)?.clone();
-                Some(Holder { port, target: target.parse().ok()?, socket: self.link.held(&key)? })
-            })
-            .collect();
+        let mut holders: Vec<Holder> = Vec::new();
+        for (number, port) in active.standing.published.iter().enumerate() {
+            let prefix = key(&format!("port/{number}/"));
+            let held = self.link.keys(&prefix).into_iter().find_map(|key| {
+                let target = key.strip_prefix(&prefix)?.parse().ok()?;
+                Some(Holder { port: port.clone(), target, socket: self.link.held(&key)? })
+            });
+            holders.extend(held.or_else(|| {
+                let holder = ports::hold_again(port, self.target(id, active)?)?;
+                self.link.hold(format!("{prefix}{}", holder.target), holder.socket.try_clone().ok()?);
+                Some(holder)
+            }));
+        }
         if holders.is_empty() { None } else { Proxy::start(holders).ok() }
+    }
+
+    /// Where its published ports lead to, by the record of the network that publishes them.
+    fn target(&self, id: &ContainerId, active: &Active) -> Option<Target> {
+        active.standing.endpoints.iter().find_map(|endpoint| {
+            let records = self.networks.endpoints(&endpoint.network_id).ok()?;
+            let own = records.into_iter().find(|record| record.container == *id && !record.published.is_empty())?;
+            Some(Target { ipv4: own.ipv4, ipv6: own.ipv6 })
+        })
     }
 
     /// The end of a process whose parent was a keeper that is dead is seen by its pidfd.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use xcompose::engine::{ContainerId, ContainerState, Engine, Stream};
+use xcompose::runtime::cgroup::{DeviceAccess, Tree};
 use xcompose::values::restart::Restart;
 
 use super::stack::{Stack, until};
@@ -88,6 +89,29 @@ fn with_both_killed_the_next_command_adopts_what_runs_with_its_output() {
     assert!(matches!(stack.exited(&id), ContainerState::Exited { status: 9, .. }), "{:?}", stack.observed(&id).state);
     assert_every_line_once(&stack, &id);
     stack.down();
+}
+
+#[test]
+fn a_cgroup_that_a_killed_supervisor_left_goes_with_its_container() {
+    if cannot_run() {
+        return;
+    }
+    let stack = Stack::new("crash-g");
+    let id = stack.run("a", "true");
+    stack.exited(&id);
+    let cgroup = Tree::detect().unwrap().cgroup(None, &id.0);
+    cgroup.create(&Default::default(), &DeviceAccess::All).unwrap();
+    let mut stray = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    for file in cgroup.join_files() {
+        std::fs::write(file.with_file_name("cgroup.procs"), stray.id().to_string()).unwrap();
+    }
+    assert_eq!(cgroup.processes().unwrap(), [stray.id().cast_signed()]);
+    // Its death is seen at once by a parent that waits.
+    let waiting = std::thread::spawn(move || stray.wait().unwrap());
+    stack.down();
+    assert!(!waiting.join().unwrap().success());
+    let left = |folder: &std::fs::DirEntry| folder.path().join("xcompose").join(&id.0).exists();
+    assert!(!std::fs::read_dir("/sys/fs/cgroup").unwrap().flatten().any(|folder| left(&folder)));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What goes wrong: each fault gets one clear message that names the thing, the right exit code, and leaves nothing half-made.
 
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::Path;
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
@@ -86,6 +88,38 @@ fn a_killed_supervisor_or_keeper_is_replaced_and_containers_run_on() {
     eventually("the exit code is known", || {
         machine.xcompose(["ps", "-a"]).ok().stdout().contains("Exited (3)").then_some(())
     });
+    machine.xcompose(["down", "-v"]).ok();
+    leftovers::none(&machine, &[], &Default::default());
+}
+
+#[test]
+fn when_both_are_killed_the_next_command_brings_names_and_ports_back() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine(
+        "services:
+  a: {image: busybox, command: [httpd, -f, -p, '8080'], stop_signal: SIGKILL, ports: ['127.0.0.1::8080']}
+  b: {image: busybox, command: [sleep, '100000'], stop_signal: SIGKILL}",
+    );
+    machine.xcompose(["up", "-d"]).ok();
+    let published: SocketAddr = machine.xcompose(["port", "a", "8080"]).ok().stdout().trim().parse().unwrap();
+    let both: Vec<Pid> = ["supervisor", "keeper"]
+        .map(|role| Pid::from_raw(eventually(role, || ours(&machine, &format!("--{role}")))))
+        .to_vec();
+    // Stopped first: neither may see the other die.
+    for signal in [Signal::SIGSTOP, Signal::SIGKILL] {
+        both.iter().for_each(|pid| kill(*pid, signal).unwrap());
+    }
+    // A process lets go of its folder after the control socket, and of the port at about that time.
+    let gone = || both.iter().all(|pid| !Path::new(&format!("/proc/{pid}/cwd/.")).exists());
+    eventually("both are gone", || gone().then(|| TcpListener::bind(published).ok()).flatten());
+    machine.xcompose(["ps"]).ok();
+    let taken = TcpListener::bind(published).map(drop).map_err(|error| error.kind());
+    assert_eq!(taken, Err(std::io::ErrorKind::AddrInUse), "the port is held again");
+    TcpStream::connect(published).expect("the port leads to the container");
+    let found = machine.xcompose(["exec", "-T", "b", "nslookup", "a"]).ok().stdout();
+    assert!(found.contains("127.0.0.11"), "{found}");
     machine.xcompose(["down", "-v"]).ok();
     leftovers::none(&machine, &[], &Default::default());
 }
