@@ -156,6 +156,19 @@ impl Runtime {
         Ok(all)
     }
 
+    /// Takes off the file systems that a removed container's volumes show, where no other container has the volume.
+    fn release_volumes(&self, removed: &Container) -> Result<(), EngineError> {
+        let volumes = Volumes::open(&self.layout);
+        for name in removed.volumes.values() {
+            let shows = volumes.find(name)?.is_some_and(|volume| !volume.config.driver_opts.is_empty());
+            let used = |(container, _): &(Container, Standing)| container.volumes.values().any(|used| used == name);
+            if shows && !self.in_use()?.iter().any(used) {
+                volumes.release(name)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Reads the answers to the start of a process.
     fn process(mut channel: Channel, files: Option<OwnedFd>, subject: Subject) -> Process {
         let (done, status) = oneshot::channel();
@@ -363,7 +376,7 @@ impl Engine for Runtime {
         let id = id.clone();
         let removed = self.blocking(move |layout| remove::remove(layout, &project, &id, volumes)).await?;
         self.tell(&removed, EventAction::Destroy).await;
-        Ok(())
+        self.release_volumes(&removed)
     }
 
     async fn wait_container(&self, id: &ContainerId, until: WaitFor) -> Result<ContainerState, EngineError> {
