@@ -2,14 +2,24 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A normalised image name. It prints in Docker's short form: `redis`, not `docker.io/library/redis`.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+/// A normalised image name. It prints in Docker's short form (`redis`, not `docker.io/library/redis`), with the tag
+/// `latest` only if that was written; `redis` and `redis:latest` are equal.
+#[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct ImageRef {
     registry: String,
     repository: String,
-    tag: Option<String>,
+    tag: Tag,
     digest: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+enum Tag {
+    Written(String),
+    /// `latest` is meant.
+    Unwritten,
+    /// A digest stands alone.
+    None,
 }
 
 /// The text names no image.
@@ -33,7 +43,11 @@ impl ImageRef {
 
     /// The tag; `None` only where a digest stands alone.
     pub fn tag(&self) -> Option<&str> {
-        self.tag.as_deref()
+        match &self.tag {
+            Tag::Written(tag) => Some(tag),
+            Tag::Unwritten => Some("latest"),
+            Tag::None => None,
+        }
     }
 
     /// `sha256:…`.
@@ -52,17 +66,53 @@ impl ImageRef {
 
     /// The whole name with nothing left out; the key of the store.
     pub fn canonical(&self) -> String {
-        self.with_suffix(format!("{}/{}", self.registry, self.repository))
+        self.with_suffix(format!("{}/{}", self.registry, self.repository), self.tag())
     }
 
-    fn with_suffix(&self, mut text: String) -> String {
-        if let Some(tag) = &self.tag {
+    /// In Docker's short form, but always with its tag: `redis:latest`.
+    pub fn tagged(&self) -> String {
+        self.with_suffix(self.familiar_name(), self.tag())
+    }
+
+    /// What makes two names one.
+    fn parts(&self) -> (&str, &str, Option<&str>, Option<&str>) {
+        (&self.registry, &self.repository, self.tag(), self.digest())
+    }
+
+    fn with_suffix(&self, mut text: String, tag: Option<&str>) -> String {
+        if let Some(tag) = tag {
             text = format!("{text}:{tag}");
         }
         if let Some(digest) = &self.digest {
             text = format!("{text}@{digest}");
         }
         text
+    }
+}
+
+impl PartialEq for ImageRef {
+    fn eq(&self, other: &ImageRef) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for ImageRef {}
+
+impl PartialOrd for ImageRef {
+    fn partial_cmp(&self, other: &ImageRef) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for ImageRef {
+    fn cmp(&self, other: &ImageRef) -> std::cmp::Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
+
+impl std::hash::Hash for ImageRef {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
     }
 }
 
@@ -125,9 +175,9 @@ impl std::str::FromStr for ImageRef {
         let repository =
             if registry == "docker.io" && !path.contains('/') { format!("library/{path}") } else { path.to_owned() };
         let tag = match (tag, digest) {
-            (Some(tag), _) => Some(tag.to_owned()),
-            (None, Some(_)) => None,
-            (None, None) => Some("latest".to_owned()),
+            (Some(tag), _) => Tag::Written(tag.to_owned()),
+            (None, Some(_)) => Tag::None,
+            (None, None) => Tag::Unwritten,
         };
         Ok(ImageRef { registry: registry.to_owned(), repository, tag, digest: digest.map(str::to_owned) })
     }
@@ -149,7 +199,11 @@ impl From<ImageRef> for String {
 
 impl std::fmt::Display for ImageRef {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.write_str(&self.with_suffix(self.familiar_name()))
+        let tag = match &self.tag {
+            Tag::Written(tag) => Some(tag.as_str()),
+            Tag::Unwritten | Tag::None => None,
+        };
+        out.write_str(&self.with_suffix(self.familiar_name(), tag))
     }
 }
 
@@ -158,10 +212,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_prints_as_it_was_written_and_is_the_same_with_its_tag() {
+        let (short, long): (ImageRef, ImageRef) = ("redis".parse().unwrap(), "redis:latest".parse().unwrap());
+        assert_eq!((short.to_string(), long.to_string()), ("redis".to_owned(), "redis:latest".to_owned()));
+        assert_eq!((&short, short.tagged()), (&long, long.tagged()));
+        assert!(std::collections::HashSet::from([short]).contains(&long));
+    }
+
+    #[test]
     fn short_names_are_docker_hubs() {
         let image: ImageRef = "redis".parse().unwrap();
         assert_eq!(image.canonical(), "docker.io/library/redis:latest");
-        assert_eq!(image.to_string(), "redis:latest");
+        assert_eq!(image.to_string(), "redis");
         let image: ImageRef = "localhost:5000/a/b:1.2".parse().unwrap();
         assert_eq!((image.registry(), image.repository(), image.tag()), ("localhost:5000", "a/b", Some("1.2")));
     }

@@ -50,7 +50,7 @@ impl Store {
                 }
                 None => std::mem::take(&mut entry.names),
             };
-            let mut done: Vec<String> = gone.iter().map(|name| format!("Untagged: {name}")).collect();
+            let mut done: Vec<String> = gone.iter().map(|name| format!("Untagged: {}", name.tagged())).collect();
             if last {
                 index.images.remove(&id);
                 done.push(format!("Deleted: {}", id.0));

@@ -78,7 +78,7 @@ impl<W: Write> Saver<'_, W> {
             }
             docker.push(DockerManifest {
                 config: blob_name(&config.digest),
-                repo_tags: (!names.is_empty()).then(|| names.iter().map(ToString::to_string).collect()),
+                repo_tags: (!names.is_empty()).then(|| names.iter().map(|name| name.tagged()).collect()),
                 layers: layers.iter().map(|layer| blob_name(&layer.digest)).collect(),
             });
             let manifest = OciManifest { schema_version: 2, media_type: MANIFEST.to_owned(), config, layers };

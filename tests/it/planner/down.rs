@@ -58,7 +58,7 @@ fn down_takes_volumes_and_images_along_when_asked() {
     #4 stop container p-db-1 (asked) after #2
     #5 remove container p-db-1 and its anonymous volumes (asked) after #4
     #6 remove network p_default (asked) after #0 #2 #4
-    #7 remove image busybox:latest (asked) after #1 #3 #5
+    #7 remove image busybox (asked) after #1 #3 #5
     #8 remove volume p_data (asked) after #1 #3 #5
     ");
     assert_eq!(machine.observed().volumes.len(), 0);

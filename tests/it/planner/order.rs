@@ -23,10 +23,10 @@ fn dependents_of_the_same_condition_share_one_wait() {
     ]);
     insta::assert_snapshot!(machine.plan(&project, &up()).unwrap(), @r"
     #0 create network p_default (missing)
-    #1 create container p-db-1 from busybox:latest (missing) after #0
-    #2 create container p-db-2 from busybox:latest (missing) after #0
-    #3 create container p-a-1 from busybox:latest (missing) after #0
-    #4 create container p-b-1 from busybox:latest (missing) after #0
+    #1 create container p-db-1 from busybox (missing) after #0
+    #2 create container p-db-2 from busybox (missing) after #0
+    #3 create container p-a-1 from busybox (missing) after #0
+    #4 create container p-b-1 from busybox (missing) after #0
     #5 start container p-db-1 (missing) after #1
     #6 start container p-db-2 (missing) after #2
     #7 wait until db is healthy (needed by a, b) after #5 #6
@@ -54,8 +54,8 @@ fn an_optional_dependency_is_waited_for_only_as_far_as_it_goes() {
     machine.on_start("p-cache-1", exited(1));
     insta::assert_snapshot!(machine.apply(&project, &up()), @r"
     #0 create network p_default (missing)
-    #1 create container p-cache-1 from busybox:latest (missing) after #0
-    #2 create container p-web-1 from busybox:latest (missing) after #0
+    #1 create container p-cache-1 from busybox (missing) after #0
+    #2 create container p-web-1 from busybox (missing) after #0
     #3 start container p-cache-1 (missing) after #1
     #4 wait until cache is healthy, if it can (needed by web) after #3
     #5 start container p-web-1 (missing) after #2 #4
@@ -108,8 +108,8 @@ fn waiting_for_all_waits_for_jobs_to_complete_and_for_others_to_be_healthy() {
     let up = Request::up(&[], Up { until: Until::Started(wait), ..Up::default() });
     insta::assert_snapshot!(machine.plan(&project, &up).unwrap(), @r"
     #0 create network p_default (missing)
-    #1 create container p-job-1 from busybox:latest (missing) after #0
-    #2 create container p-web-1 from busybox:latest (missing) after #0
+    #1 create container p-job-1 from busybox (missing) after #0
+    #2 create container p-web-1 from busybox (missing) after #0
     #3 start container p-job-1 (missing) after #1
     #4 wait until job has completed successfully within 3s (needed by web) after #3
     #5 start container p-web-1 (missing) after #2 #4

@@ -30,7 +30,7 @@ fn a_changed_service_is_replaced_beside_the_old_one_and_keeps_its_name() {
     let (web, db) = (machine.id("p-web-1"), machine.id("p-db-1"));
     let plan = machine.apply(&project([service("web").env("A", "2").env("B", "1"), service("db")]), &up());
     insta::assert_snapshot!(plan, @r"
-    #0 create container 000000000003_p-web-1 from busybox:latest to replace p-web-1 (changed: environment.A, environment.B)
+    #0 create container 000000000003_p-web-1 from busybox to replace p-web-1 (changed: environment.A, environment.B)
     #1 stop container p-web-1 after #0
     #2 remove container p-web-1 after #0 #1
     #3 rename container to p-web-1 after #2
@@ -114,7 +114,7 @@ fn an_image_with_other_content_replaces_its_containers() {
     machine.apply(&project, &up());
     machine.image("busybox", "2");
     insta::assert_snapshot!(machine.plan(&project, &up()).unwrap(), @r"
-    #0 create container 000000000002_p-web-1 from busybox:latest to replace p-web-1 (image changed)
+    #0 create container 000000000002_p-web-1 from busybox to replace p-web-1 (image changed)
     #1 stop container p-web-1 after #0
     #2 remove container p-web-1 after #0 #1
     #3 rename container to p-web-1 after #2
@@ -168,8 +168,8 @@ fn sharers_of_a_namespace_are_replaced_with_their_donor_and_others_are_not() {
     machine.apply(&stack("1"), &up());
     let web = machine.id("p-web-1");
     insta::assert_snapshot!(machine.apply(&stack("2"), &up()), @r"
-    #0 create container 000000000002_p-vpn-1 from busybox:latest to replace p-vpn-1 (changed: environment.A)
-    #1 create container 000000000003_p-app-1 from busybox:latest to replace p-app-1 (vpn is recreated) after #0
+    #0 create container 000000000002_p-vpn-1 from busybox to replace p-vpn-1 (changed: environment.A)
+    #1 create container 000000000003_p-app-1 from busybox to replace p-app-1 (vpn is recreated) after #0
     #2 stop container p-app-1 after #1
     #3 remove container p-app-1 after #1 #2
     #4 rename container to p-app-1 after #3
@@ -252,7 +252,7 @@ fn dependents_that_asked_for_it_are_stopped_before_and_started_after() {
     machine.apply(&stack("1"), &up());
     let (web, log) = (machine.id("p-web-1"), machine.id("p-log-1"));
     insta::assert_snapshot!(machine.apply(&stack("2"), &up()), @r"
-    #0 create container 000000000002_p-db-1 from busybox:latest to replace p-db-1 (changed: environment.A)
+    #0 create container 000000000002_p-db-1 from busybox to replace p-db-1 (changed: environment.A)
     #1 stop container p-web-1 (db is recreated) after #0
     #2 stop container p-db-1 after #0 #1
     #3 remove container p-db-1 after #0 #2
@@ -276,7 +276,7 @@ fn who_lives_in_a_container_that_is_restarted_is_restarted_too() {
     };
     machine.apply(&stack("1"), &up());
     insta::assert_snapshot!(machine.apply(&stack("2"), &up()), @r"
-    #0 create container 000000000002_p-db-1 from busybox:latest to replace p-db-1 (changed: environment.A)
+    #0 create container 000000000002_p-db-1 from busybox to replace p-db-1 (changed: environment.A)
     #1 stop container p-side-1 (web is restarted) after #0
     #2 stop container p-web-1 (db is recreated) after #0
     #3 stop container p-db-1 after #0 #2
@@ -301,7 +301,7 @@ fn a_replacement_cut_short_before_the_old_one_went_is_undone() {
     let rest = machine.plan(&changed, &up()).unwrap();
     insta::assert_snapshot!(rest, @r"
     #0 remove container 000000000002_p-web-1 (left unfinished)
-    #1 create container 000000000002_p-web-1 from busybox:latest to replace p-web-1 (changed: environment.A) after #0
+    #1 create container 000000000002_p-web-1 from busybox to replace p-web-1 (changed: environment.A) after #0
     #2 remove container p-web-1 after #1
     #3 rename container to p-web-1 after #2
     #4 start container p-web-1 (changed: environment.A) after #3
@@ -334,7 +334,7 @@ fn a_half_removed_container_is_removed_and_made_again() {
     machine.alter("p-web-1", |container| container.state = ContainerState::Dead);
     insta::assert_snapshot!(machine.apply(&project, &up()), @r"
     #0 remove container p-web-1 (left unfinished)
-    #1 create container p-web-1 from busybox:latest (left unfinished) after #0
+    #1 create container p-web-1 from busybox (left unfinished) after #0
     #2 start container p-web-1 (left unfinished) after #1
     ");
 }

@@ -92,7 +92,7 @@ fn a_network_of_another_name_replaces_the_old_one() {
     after.networks.get_mut("default").unwrap().name = "fresh".parse().unwrap();
     insta::assert_snapshot!(machine.apply(&after, &up()), @r"
     #0 create network fresh (missing)
-    #1 create container 000000000002_p-web-1 from busybox:latest to replace p-web-1 (changed: networks) after #0
+    #1 create container 000000000002_p-web-1 from busybox to replace p-web-1 (changed: networks) after #0
     #2 stop container p-web-1 after #1
     #3 remove container p-web-1 after #1 #2
     #4 rename container to p-web-1 after #3
@@ -188,8 +188,8 @@ fn data_is_lost_only_when_the_user_agrees() {
     #3 remove container p-db-1 (volume p_data is recreated) after #2
     #4 remove volume p_data (changed: labels.a) after #1 #3
     #5 create volume p_data after #4
-    #6 create container p-backup-1 from busybox:latest (volume p_data is recreated) after #1 #5
-    #7 create container p-db-1 from busybox:latest (volume p_data is recreated) after #3 #5
+    #6 create container p-backup-1 from busybox (volume p_data is recreated) after #1 #5
+    #7 create container p-db-1 from busybox (volume p_data is recreated) after #3 #5
     #8 start container p-backup-1 (volume p_data is recreated) after #6
     #9 start container p-db-1 (volume p_data is recreated) after #7
     ");

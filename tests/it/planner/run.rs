@@ -36,16 +36,16 @@ fn run_brings_dependencies_up_and_makes_one_container_besides() {
     let machine = Machine::new();
     insta::assert_snapshot!(machine.plan(&stack(), &run(Run::default())).unwrap(), @r"
     #0 create network p_default (missing)
-    #1 create container p-db-1 from busybox:latest (missing) after #0
-    #2 create container p-web-run-0123456789ab from busybox:latest (asked) after #0
+    #1 create container p-db-1 from busybox (missing) after #0
+    #2 create container p-web-run-0123456789ab from busybox (asked) after #0
     #3 start container p-db-1 (missing) after #1
     #4 wait until db is healthy (needed by web) after #3
     ");
     let detached = run(Run { start: RunStart::Detached, ..Run::default() });
     insta::assert_snapshot!(machine.apply(&stack(), &detached), @r"
     #0 create network p_default (missing)
-    #1 create container p-db-1 from busybox:latest (missing) after #0
-    #2 create container p-web-run-0123456789ab from busybox:latest (asked) after #0
+    #1 create container p-db-1 from busybox (missing) after #0
+    #2 create container p-web-run-0123456789ab from busybox (asked) after #0
     #3 start container p-db-1 (missing) after #1
     #4 wait until db is healthy (needed by web) after #3
     #5 start container p-web-run-0123456789ab (asked) after #2 #4
@@ -120,11 +120,11 @@ fn missing_images_are_built_once_and_others_on_request() {
     let project =
         project([service("a").built("one"), service("b").built("one"), service("c").built("two"), service("plain")]);
     machine.image("two", "1");
-    assert_eq!(builds(&machine, &project, &Request::up(&[], Up::default())), ["build image one:latest (missing)"]);
+    assert_eq!(builds(&machine, &project, &Request::up(&[], Up::default())), ["build image one (missing)"]);
     let always = Up { build: BuildPolicy::Always, ..Up::default() };
     assert_eq!(
         builds(&machine, &project, &Request::up(&[], always)),
-        ["build image one:latest (asked)", "build image two:latest (asked)"]
+        ["build image one (asked)", "build image two (asked)"]
     );
     let never = Up { build: BuildPolicy::Never, ..Up::default() };
     assert!(builds(&machine, &project, &Request::up(&[], never)).is_empty());
@@ -139,7 +139,7 @@ fn build_builds_what_is_named() {
         services: names(&["a"]),
         operation: Operation::Build(Build { dependencies, ..Default::default() }),
     };
-    assert_eq!(builds(&machine, &project, &build(Dependencies::Exclude)), ["build image one:latest (asked)"]);
+    assert_eq!(builds(&machine, &project, &build(Dependencies::Exclude)), ["build image one (asked)"]);
     assert_eq!(builds(&machine, &project, &build(Dependencies::Include)).len(), 2);
 }
 
@@ -173,10 +173,10 @@ fn builds_and_what_follows_read_as_one_plan() {
     let up = Request::up(&[], Up::default());
     let images = images::plan(&project, &machine.observed(), &up).unwrap();
     insta::assert_snapshot!(images.followed_by(machine.plan(&project, &up).unwrap()), @r"
-    #0 build image one:latest (missing)
+    #0 build image one (missing)
     #1 create network p_default (missing)
-    #2 create container p-db-1 from busybox:latest (missing) after #1
-    #3 create container p-web-1 from one:latest (missing) after #0 #1
+    #2 create container p-db-1 from busybox (missing) after #1
+    #3 create container p-web-1 from one (missing) after #0 #1
     #4 start container p-db-1 (missing) after #2
     #5 wait until db is healthy (needed by web) after #4
     #6 start container p-web-1 (missing) after #3 #5

@@ -31,10 +31,10 @@ fn a_fresh_stack_is_networks_volumes_containers_and_starts_with_nothing_waiting_
     insta::assert_snapshot!(machine.apply(&project, &up()), @r"
     #0 create network p_default (missing)
     #1 create volume p_data (missing)
-    #2 create container p-cache-1 from busybox:latest (missing) after #0
-    #3 create container p-db-1 from busybox:latest (missing) after #0 #1
-    #4 create container p-api-1 from busybox:latest (missing) after #0
-    #5 create container p-web-1 from busybox:latest (missing) after #0
+    #2 create container p-cache-1 from busybox (missing) after #0
+    #3 create container p-db-1 from busybox (missing) after #0 #1
+    #4 create container p-api-1 from busybox (missing) after #0
+    #5 create container p-web-1 from busybox (missing) after #0
     #6 start container p-cache-1 (missing) after #2
     #7 start container p-db-1 (missing) after #3
     #8 wait until db is healthy (needed by api) after #7
@@ -69,7 +69,7 @@ fn without_dependencies_only_the_named_services_come_up() {
     let up = Up { dependencies: Dependencies::Exclude, ..Up::default() };
     insta::assert_snapshot!(machine.apply(&project, &Request::up(&names(&["web"]), up)), @r"
     #0 create network p_default (missing)
-    #1 create container p-web-1 from busybox:latest (missing) after #0
+    #1 create container p-web-1 from busybox (missing) after #0
     #2 start container p-web-1 (missing) after #1
     ");
 }
@@ -109,8 +109,8 @@ fn scaling_goes_up_from_the_highest_number_and_down_from_it() {
     let machine = Machine::new();
     machine.apply(&project, &up());
     insta::assert_snapshot!(machine.apply(&project, &scale("web", 3)), @r"
-    #0 create container p-web-2 from busybox:latest (missing)
-    #1 create container p-web-3 from busybox:latest (missing)
+    #0 create container p-web-2 from busybox (missing)
+    #1 create container p-web-3 from busybox (missing)
     #2 start container p-web-2 (missing) after #0
     #3 start container p-web-3 (missing) after #1
     ");
@@ -222,7 +222,7 @@ fn a_start_waits_for_the_stop_of_what_holds_its_port() {
     insta::assert_snapshot!(plan, @r"
     #0 stop container p-old-1 (orphan)
     #1 remove container p-old-1 (orphan) after #0
-    #2 create container 000000000003_p-web-1 from busybox:latest to replace p-web-1 (changed: ports)
+    #2 create container 000000000003_p-web-1 from busybox to replace p-web-1 (changed: ports)
     #3 stop container p-web-1 after #2
     #4 remove container p-web-1 after #2 #3
     #5 rename container to p-web-1 after #4

@@ -63,7 +63,7 @@ volumes: {data: {name: mine}}
     assert_eq!(check.probe, Probe::Exec(vec!["true".into()]));
     assert_eq!((check.interval, check.retries), (Some(Duration::from_secs(5)), Some(2)));
     let db = &project.services["db"];
-    assert_eq!((db.image.to_string(), db.image_named, db.build.is_some()), ("demo-db:latest".into(), false, true));
+    assert_eq!((db.image.to_string(), db.image_named, db.build.is_some()), ("demo-db".into(), false, true));
     assert_eq!(project.volumes["data"].name.as_str(), "mine");
     assert_eq!(project.networks["front"].name.as_str(), "demo_front");
 }
