@@ -92,7 +92,7 @@ impl Loader<'_> {
         for file in files {
             documents.extend(self.documents(file, because)?.into_iter().map(|document| (file.clone(), document)));
         }
-        self.merged(scope, documents)
+        self.merged(scope, files, documents)
     }
 
     /// The documents of a file.
@@ -104,10 +104,16 @@ impl Loader<'_> {
         })
     }
 
-    /// Documents of one project, each with its file, merged; defaults filled in, paths resolved.
-    pub(in crate::spec) fn merged(&mut self, scope: &Scope, documents: Vec<(PathBuf, Node)>) -> Stage<Node> {
+    /// Documents of the files of one project, each with its own, merged; defaults filled in, paths resolved.
+    pub(in crate::spec) fn merged(
+        &mut self,
+        scope: &Scope,
+        files: &[PathBuf],
+        documents: Vec<(PathBuf, Node)>,
+    ) -> Stage<Node> {
         let Some((_, first)) = documents.first() else {
-            self.found.push(Diagnostic::error_nowhere("empty compose file"));
+            let files: Vec<String> = files.iter().map(|file| shown(file, &self.current_dir)).collect();
+            self.found.push(Diagnostic::error_nowhere(format!("{}: empty compose file", files.join(", "))));
             return Err(Stopped);
         };
         let mut model = Node::new(&first.at, Value::Mapping(Mapping::default()));

@@ -138,7 +138,7 @@ fn run(source: &Source, loader: &mut Loader<'_>) -> Stage<Option<Model>> {
         environment: located.environment,
         included: Vec::new(),
     };
-    let tree = loader.merged(&scope, documents)?;
+    let tree = loader.merged(&scope, &located.files, documents)?;
     if tree.as_mapping().is_some_and(tree::Mapping::is_empty) {
         loader.found.push(Diagnostic::error(&tree.at, "empty compose file"));
         loader.go_on()?;

@@ -4,11 +4,27 @@ use super::diagnostic::Diagnostic;
 use super::schema::{Becomes, FILE, Object};
 use super::tree::{Mapping, Node, Path};
 
+/// What bridges of ours know of a network's `driver_opts`.
+const NETWORK_OPTIONS: [&str; 6] = [
+    "com.docker.network.bridge.enable_icc",
+    "com.docker.network.bridge.enable_ip_masquerade",
+    "com.docker.network.bridge.host_binding_ipv4",
+    "com.docker.network.bridge.name",
+    "com.docker.network.container_iface_prefix",
+    "com.docker.network.driver.mtu",
+];
+
 /// A warning for each such key, at its place.
 pub(in crate::spec) fn warnings(model: &Node) -> Vec<Diagnostic> {
     let mut walk = Walk { path: Path::root(), found: Vec::new() };
     walk.object(model, &FILE);
+    walk.network_options(model);
     walk.found
+}
+
+/// The map under this key.
+fn under<'a>(node: &'a Node, key: &str) -> Option<&'a Mapping> {
+    node.as_mapping()?.iter().find(|(name, _)| *name == key)?.1.node.as_mapping()
 }
 
 struct Walk {
@@ -17,6 +33,19 @@ struct Walk {
 }
 
 impl Walk {
+    /// Their names are the driver's own, so no table of fields has them.
+    fn network_options(&mut self, model: &Node) {
+        for (network, entry) in under(model, "networks").into_iter().flat_map(Mapping::iter) {
+            for (option, value) in under(&entry.node, "driver_opts").into_iter().flat_map(Mapping::iter) {
+                if !NETWORK_OPTIONS.iter().any(|known| *known == option) {
+                    let message =
+                        format!("networks.{network}.driver_opts: `{option}` is not supported and has no effect");
+                    self.found.push(Diagnostic::warning(&value.key_at, message));
+                }
+            }
+        }
+    }
+
     fn object(&mut self, node: &Node, object: &'static Object) {
         for (key, entry) in node.as_mapping().into_iter().flat_map(Mapping::iter) {
             let Some(field) = object.field(key) else { continue };
