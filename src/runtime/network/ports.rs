@@ -215,7 +215,11 @@ fn process_on(address: SocketAddr, protocol: Protocol) -> Option<String> {
         let Ok(files) = fs::read_dir(process.path().join("fd")) else { continue };
         if files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|link| link == Path::new(&wanted))) {
             let command = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            return Some(format!("{} (pid {pid})", command.trim_end()));
+            // If it is one of ours, no container is written down as the holder yet: that one starts at this moment.
+            let program = |process: &Path| fs::read_link(process.join("exe")).ok();
+            let ours = program(&process.path()).is_some_and(|exe| Some(exe) == program(Path::new("/proc/self")));
+            let command = if ours { "another container that is starting" } else { command.trim_end() };
+            return Some(format!("{command} (pid {pid})"));
         }
     }
     None
