@@ -15,9 +15,9 @@ use crate::cli::ui::Ui;
 use crate::planner::request::Wait;
 
 /// Commands of Docker Compose that do not exist here yet.
-const MISSING: [&str; 14] = [
-    "alpha", "attach", "bridge", "commit", "convert", "cp", "export", "publish", "pull", "push", "stats", "viz",
-    "watch", "generate",
+const MISSING: [&str; 13] = [
+    "alpha", "attach", "bridge", "commit", "cp", "export", "publish", "pull", "push", "stats", "viz", "watch",
+    "generate",
 ];
 
 /// Flags of Docker Compose that do not exist here yet.

@@ -167,7 +167,11 @@ impl Failure {
         // Whatever the engine could not do without root, this is the reason, and no call's errno says so.
         let root = matches!(*self.kind, Kind::Engine(_) | Kind::Step(_)) && !is_root();
         let root = root.then(|| "xcompose runs containers itself, which takes root: try again with sudo".to_owned());
-        for hint in self.hints.iter().chain(&root) {
+        let image = matches!(*self.kind, Kind::Plan(PlanError::NoSuchImage { .. }));
+        let image = image.then(|| {
+            "there is no pull yet: build it, or bring it in with `xcompose image load` or `image import`".to_owned()
+        });
+        for hint in self.hints.iter().chain(&root).chain(&image) {
             text.push('\n');
             text.push_str(hint);
         }
@@ -193,12 +197,20 @@ impl Failure {
     }
 }
 
-/// An error and its causes in one line; a cause that only repeats what was said is left out.
+/// An error and its causes in one line; a cause that only repeats what was said is left out, and so is the number that
+/// Rust puts behind the system's words.
 fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let words = |error: &dyn std::error::Error| {
+        let text = error.to_string();
+        match text.rsplit_once(" (os error ") {
+            Some((words, number)) if number.ends_with(')') => words.to_owned(),
+            _ => text,
+        }
+    };
+    let mut text = words(error);
     let mut cause = error.source();
     while let Some(error) = cause {
-        let words = error.to_string();
+        let words = words(error);
         if !text.ends_with(&words) {
             text.push_str(": ");
             text.push_str(&words);

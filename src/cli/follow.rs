@@ -132,7 +132,7 @@ impl Follower {
     /// Takes over a container that is there already: prints its log, and goes on with it if it runs.
     pub async fn open(&mut self, container: &ObservedContainer, interest: &Interest<'_>) -> Result<(), Failure> {
         let (id, labels) = (&container.id, &container.config.labels);
-        let alive = matches!(container.state, ContainerState::Running { .. } | ContainerState::Restarting { .. });
+        let alive = members::alive(container);
         let shown = (interest.shown)(labels);
         self.watch(id, labels, interest, alive);
         if !shown {
@@ -362,9 +362,7 @@ impl Follower {
     pub async fn recover(&mut self, interest: &Interest<'_>) -> Result<Seen, Failure> {
         self.events = None;
         let mut observed = self.engine.observe(&self.project, &[]).await?;
-        let lives = |container: &ObservedContainer| {
-            matches!(container.state, ContainerState::Running { .. } | ContainerState::Restarting { .. })
-        };
+        let lives = |container: &ObservedContainer| members::alive(container);
         if observed.containers.iter().any(lives) {
             self.subscribe().await?;
             observed = self.engine.observe(&self.project, &[]).await?;

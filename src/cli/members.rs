@@ -30,6 +30,11 @@ pub fn running(container: &ObservedContainer) -> bool {
     matches!(container.state, ContainerState::Running { .. })
 }
 
+/// Whether it has a process, or will have one again without being asked.
+pub fn alive(container: &ObservedContainer) -> bool {
+    matches!(container.state, ContainerState::Running { .. } | ContainerState::Restarting { .. })
+}
+
 /// The containers of these services (all services if none is named), by name.
 pub fn of<'a>(observed: &'a Observed, services: &[impl AsRef<str>]) -> Vec<&'a ObservedContainer> {
     let wanted = |container: &&ObservedContainer| {

@@ -69,6 +69,7 @@ pub enum Command {
     Create(create::Create),
     Scale(scale::Scale),
     Build(build::Build),
+    #[command(alias = "convert")]
     Config(config::Config),
     Plan(Box<plan::Plan>),
     Env(env::Env),

@@ -59,19 +59,19 @@ impl<'a> Shown<'a> {
         match progress {
             Progress::Step { id, text } => {
                 if plain {
-                    self.ui.say(&format!("#{id} {text}"));
+                    self.ui.say(&format!("{image} #{id} {text}"));
                 }
                 self.working(image, text);
             }
             Progress::Done { id, cached } => {
                 if plain {
-                    self.ui.say(&format!("#{id} {}", if cached { "CACHED" } else { "DONE" }));
+                    self.ui.say(&format!("{image} #{id} {}", if cached { "CACHED" } else { "DONE" }));
                 }
             }
-            Progress::Output { bytes, .. } => {
+            Progress::Output { id, bytes } => {
                 for line in self.lines(image, &bytes) {
                     if plain {
-                        self.ui.say(&line);
+                        self.ui.say(&format!("{image} #{id} {line}"));
                     } else {
                         self.working(image, line.clone());
                     }
@@ -143,7 +143,10 @@ impl Observer for Shown<'_> {
             && matches!(update.status, Status::Creating | Status::Created | Status::Starting | Status::Started);
         if !hidden {
             let (id, text) = (update.resource.to_string(), update.status.to_string());
-            self.ui.news(News { id, phase, text, details: update.detail.unwrap_or_default() });
+            // Why something failed is told once, when all has ended; whoever reads objects wants it with its object.
+            let told = phase != Phase::Error || self.ui.look().progress == Mode::Json;
+            let details = update.detail.filter(|_| told).unwrap_or_default();
+            self.ui.news(News { id, phase, text, details });
         }
     }
 

@@ -2,8 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regex_lite::Regex;
+
 use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::members;
 use crate::cli::ui::container;
 use crate::cli::ui::table::Table;
 use crate::engine::ObservedProject;
@@ -15,8 +18,8 @@ pub struct Ls {
     /// Show all stopped projects
     #[arg(short, long)]
     all: bool,
-    /// Filter output based on conditions provided (name=TEXT)
-    #[arg(long, value_name = "NAME=TEXT")]
+    /// Filter output based on conditions provided (name=REGEX)
+    #[arg(long, value_name = "name=REGEX")]
     filter: Vec<String>,
     /// Format the output. Values: [table | json]
     #[arg(long, default_value = "table")]
@@ -33,14 +36,18 @@ impl Ls {
         for filter in &self.filter {
             let name =
                 filter.strip_prefix("name=").ok_or_else(|| Failure::usage(format!("invalid filter '{filter}'")))?;
-            names.push(name);
+            let invalid = |error| Failure::usage(format!("invalid filter '{filter}': {error}"));
+            names.push(Regex::new(name).map_err(invalid)?);
         }
         let mut projects = context.engine().projects().await?;
+        if !self.all {
+            for project in &mut projects {
+                project.containers.retain(members::alive);
+            }
+        }
         projects.retain(|project| {
-            let shown =
-                self.all || project.containers.iter().any(|container| container::state(&container.state) != "exited");
-            let named = names.is_empty() || names.iter().any(|name| fits(project.name.as_str(), name));
-            shown && named && !project.containers.is_empty()
+            let named = names.is_empty() || names.iter().any(|name| name.is_match(project.name.as_str()));
+            named && !project.containers.is_empty()
         });
         projects.sort_by(|a, b| a.name.cmp(&b.name));
         let ui = context.ui();
@@ -85,14 +92,4 @@ fn files(project: &ObservedProject) -> String {
     let texts = project.containers.iter().filter_map(|container| container.config.labels.get(labels::CONFIG_FILES));
     let all: BTreeSet<&str> = texts.flat_map(|text| text.split(',')).filter(|file| !file.is_empty()).collect();
     if all.is_empty() { "N/A".to_owned() } else { all.into_iter().collect::<Vec<_>>().join(",") }
-}
-
-/// The filter is part of the name; `^` and `$` bind it to an end. (Docker takes a whole regular expression.)
-fn fits(name: &str, filter: &str) -> bool {
-    match (filter.strip_prefix('^'), filter.strip_suffix('$')) {
-        (Some(_), Some(_)) => name == filter.trim_start_matches('^').trim_end_matches('$'),
-        (Some(start), None) => name.starts_with(start),
-        (None, Some(end)) => name.ends_with(end),
-        (None, None) => name.contains(filter),
-    }
 }

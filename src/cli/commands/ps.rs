@@ -131,7 +131,7 @@ impl Ps {
         let labels = &container.config.labels;
         let state = container::state(&container.state);
         let by_state = if states.is_empty() {
-            self.all || matches!(container.state, ContainerState::Running { .. } | ContainerState::Restarting { .. })
+            self.all || members::alive(container)
         } else {
             states.iter().any(|wanted| wanted == state)
         };

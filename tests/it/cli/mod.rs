@@ -4,3 +4,4 @@ mod arguments;
 mod follow;
 mod help;
 mod live;
+mod words;

@@ -1,0 +1,96 @@
+//! What is said to a person: once, in full, and with the names that the person wrote.
+
+use crate::support::{Machine, cannot_run};
+
+fn machine(stack: &str) -> Machine {
+    let machine = Machine::new();
+    machine.import_busybox();
+    machine.write("compose.yaml", stack);
+    machine
+}
+
+#[test]
+fn a_fault_is_told_once_and_without_the_number_of_the_system() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine("services: {web: {image: busybox, command: nosuch}}");
+    let told = machine.xcompose(["-p", "p", "up", "-d"]).fails(1).stderr();
+    assert_eq!(told.matches("executable file not found in $PATH").count(), 1, "{told}");
+    assert!(told.contains(" Container p-web-1 Error\n"), "{told}");
+    let told = machine.xcompose(["-p", "p", "--progress", "json", "up", "-d"]).fails(1).stderr();
+    assert!(told.contains(r#""status":"Error","text":"Error","details":"cannot start container p-web-1"#), "{told}");
+    machine.write("built.yaml", "services: {web: {build: ./nowhere}}");
+    let told = machine.xcompose(["-f", "built.yaml", "build"]).fails(1).stderr();
+    assert!(told.contains("nowhere: No such file or directory\n"), "{told}");
+}
+
+#[test]
+fn a_stopped_project_is_listed_only_when_all_are_asked_for_and_names_are_found_by_expression() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine("services: {web: {image: busybox, command: sleep 1000, stop_signal: KILL}}");
+    machine.xcompose(["-p", "made", "create"]).ok();
+    for project in ["first", "second"] {
+        machine.xcompose(["-p", project, "up", "-d"]).ok();
+    }
+    let listed = |arguments: &[&str]| machine.xcompose(arguments).ok().stdout();
+    assert_eq!(listed(&["ls", "-q"]), "first\nsecond\n");
+    assert_eq!(listed(&["ls", "-aq"]), "first\nmade\nsecond\n");
+    assert_eq!(listed(&["ls", "-q", "--filter", "name=^(fi|se).*t$"]), "first\n");
+    machine.xcompose(["ls", "--filter", "name=("]).fails(1);
+}
+
+#[test]
+fn ps_names_the_image_as_the_file_does() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine("services: {a: {image: busybox, command: ls}, b: {image: 'busybox:latest', command: ls}}");
+    machine.xcompose(["create"]).ok();
+    let shown = machine.xcompose(["ps", "-a", "--format", "{{.Service}} {{.Image}}"]).ok().stdout();
+    assert_eq!(shown, "a busybox\nb busybox:latest\n");
+}
+
+#[test]
+fn what_comes_to_nothing_is_told_with_its_place_and_an_empty_file_by_its_name() {
+    if cannot_run() {
+        return;
+    }
+    let options = "networks: {default: {driver_opts: {com.docker.network.driver.mtu: 1400, mut: 9000}}}";
+    let machine = machine(&format!("services: {{a: {{image: busybox, command: ls}}}}\n{options}\n"));
+    let told = machine.xcompose(["create"]).ok().stderr();
+    assert!(told.contains("networks.default.driver_opts: `mut` is not supported and has no effect"), "{told}");
+    assert!(told.contains("compose.yaml:2:"), "{told}");
+    assert!(!told.contains("mtu` is"), "{told}");
+    machine.write("empty.yaml", "");
+    let told = machine.xcompose(["-f", "empty.yaml", "config"]).fails(1).stderr();
+    assert_eq!(told, "error: empty.yaml: empty compose file\n");
+    machine.write("absent.yaml", "services: {a: {image: nosuch}}");
+    let told = machine.xcompose(["-f", "absent.yaml", "up"]).fails(1).stderr();
+    assert!(told.starts_with("No such image: nosuch (service a)\nthere is no pull yet: build it"), "{told}");
+}
+
+#[test]
+fn lines_of_builds_say_whose_they_are() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine("services: {a: {build: a}, b: {build: b}}");
+    for name in ["a", "b"] {
+        machine.write(&format!("{name}/Dockerfile"), &format!("FROM busybox\nRUN echo from-{name}\n"));
+    }
+    let told = machine.xcompose(["-p", "p", "build"]).ok().stderr();
+    for name in ["a", "b"] {
+        let whose = |line: &&str| line.starts_with(&format!("p-{name} #")) && line.ends_with(&format!(" from-{name}"));
+        assert!(told.lines().any(|line| whose(&line)), "{told}");
+    }
+}
+
+#[test]
+fn convert_is_an_older_name_of_config() {
+    let machine = Machine::new();
+    machine.write("compose.yaml", "services: {a: {image: busybox}}");
+    assert_eq!(machine.xcompose(["convert", "--services"]).ok().stdout(), "a\n");
+}
