@@ -37,7 +37,7 @@ impl Walk {
     fn network_options(&mut self, model: &Node) {
         for (network, entry) in under(model, "networks").into_iter().flat_map(Mapping::iter) {
             for (option, value) in under(&entry.node, "driver_opts").into_iter().flat_map(Mapping::iter) {
-                if !NETWORK_OPTIONS.iter().any(|known| *known == option) {
+                if !NETWORK_OPTIONS.contains(&option) {
                     let message =
                         format!("networks.{network}.driver_opts: `{option}` is not supported and has no effect");
                     self.found.push(Diagnostic::warning(&value.key_at, message));
