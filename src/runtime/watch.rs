@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify};
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, WatchDescriptor};
 use tokio::io::unix::AsyncFd;
 
 use crate::runtime::sys;
@@ -33,8 +33,8 @@ impl Watch {
         Ok(Watch { inotify, ready })
     }
 
-    /// Watches this folder, too. Again is as good as once.
-    pub fn add(&self, folder: &Path) -> io::Result<()> {
+    /// Watches this folder, too. Again is as good as once. What comes out ends it.
+    pub fn add(&self, folder: &Path) -> io::Result<WatchDescriptor> {
         let events = AddWatchFlags::IN_MODIFY
             | AddWatchFlags::IN_CREATE
             | AddWatchFlags::IN_DELETE
@@ -42,8 +42,13 @@ impl Watch {
             | AddWatchFlags::IN_MOVED_FROM
             | AddWatchFlags::IN_DELETE_SELF
             | AddWatchFlags::IN_ONLYDIR;
-        self.inotify.add_watch(folder, events)?;
-        Ok(())
+        Ok(self.inotify.add_watch(folder, events)?)
+    }
+
+    /// Watches a folder no more.
+    pub fn end(&self, folder: WatchDescriptor) {
+        // One that is gone is not watched already.
+        let _ = self.inotify.rm_watch(folder);
     }
 
     /// Waits for something since the last time. Dropping the future loses nothing.

@@ -139,6 +139,10 @@ impl Firewall {
 
     /// Takes the whole table away, once there is no network left.
     pub fn remove(&mut self) -> Result<(), OsError> {
+        // Asked first, since the kernel takes 10 ms to give up a change that can't be made.
+        if !self.socket.has_table(Family::Inet, &self.table)? {
+            return Ok(());
+        }
         unless_missing(self.socket.commit(Family::Inet, &self.table, |transaction| transaction.delete_table()))
     }
 

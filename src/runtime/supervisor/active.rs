@@ -671,6 +671,9 @@ impl Supervisor {
             // An address that stays taken is freed with its network, or by the container's next start.
             let _ = self.networks.disconnect(id, &endpoints);
         }
+        if self.containers.values().all(|active| active.standing.endpoints.is_empty()) {
+            self.membership.rest();
+        }
     }
 
     /// Puts on record how it stands.

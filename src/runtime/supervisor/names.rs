@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
+use nix::sys::inotify::WatchDescriptor;
+
 use crate::dns::names::{Member, Names};
 use crate::engine::ContainerId;
 use crate::runtime::layout::Layout;
@@ -16,6 +18,7 @@ use crate::runtime::watch::Watch;
 pub(super) struct Membership {
     layout: Layout,
     watch: Watch,
+    watched: Vec<WatchDescriptor>,
     /// By network, then by container.
     members: BTreeMap<String, BTreeMap<ContainerId, Member>>,
 }
@@ -23,7 +26,7 @@ pub(super) struct Membership {
 impl Membership {
     /// Watches nothing yet.
     pub(super) fn new(layout: &Layout) -> io::Result<Membership> {
-        Ok(Membership { layout: layout.clone(), watch: Watch::new()?, members: BTreeMap::new() })
+        Ok(Membership { layout: layout.clone(), watch: Watch::new()?, watched: Vec::new(), members: BTreeMap::new() })
     }
 
     /// One of our containers is connected to these networks: their names resolve from now on.
@@ -33,7 +36,7 @@ impl Membership {
                 self.read(network, container);
             } else {
                 // Watched first, then read: what comes in between is seen twice rather than never.
-                let _ = self.watch.add(&self.layout.endpoints(network));
+                self.watched.extend(self.watch.add(&self.layout.endpoints(network)));
                 self.members.insert(network.clone(), BTreeMap::new());
                 self.scan(network);
             }
@@ -45,6 +48,13 @@ impl Membership {
         for members in self.members.values_mut() {
             members.remove(container);
         }
+    }
+
+    /// None of our containers is connected: nobody asks. The kernel takes some 10 ms to end a watch, which whoever waits
+    /// for the end of this process would wait for, too, were it not done before.
+    pub(super) fn rest(&mut self) {
+        self.watched.drain(..).for_each(|folder| self.watch.end(folder));
+        self.members.clear();
     }
 
     /// Waits until somebody came or went.
