@@ -16,7 +16,7 @@ const STACK: &str = "
 services:
   web:
     image: busybox
-    command: [sh, -c, 'echo ready; trap \"exit 5\" TERM; while true; do sleep 0.05; done']
+    command: [sh, -c, 'trap \"exit 5\" TERM; echo ready; while true; do sleep 0.05; done']
     depends_on: [db]
   db:
     image: busybox
@@ -156,15 +156,22 @@ fn the_first_exit_ends_up_when_that_is_asked_for_and_gives_its_code() {
         "
 services:
   fails: {image: busybox, command: [sh, -c, 'exit 7']}
-  ends: {image: busybox, command: ['true']}
-  stays: {image: busybox, command: [sh, -c, 'trap \"exit 3\" TERM; while true; do sleep 0.05; done']}
+  ends:
+    image: busybox
+    command: ['true']
+    depends_on: {stays: {condition: service_healthy, required: false}}
+  stays:
+    image: busybox
+    command: [sh, -c, 'trap \"exit 3\" TERM; touch /ready; while true; do sleep 0.05; done']
+    # Its code counts only if it answers a stop: so it is ready before the other ends.
+    healthcheck: {test: [CMD, test, -f, /ready], interval: 50ms, retries: 1000}
 ",
     );
     let up = |flags: &[&str]| machine.xcompose(["up"].iter().chain(flags));
     up(&["--abort-on-container-exit", "fails", "stays"]).fails(7);
     up(&["--abort-on-container-failure", "fails", "ends", "stays"]).fails(7);
     up(&["--exit-code-from", "stays", "ends", "stays"]).fails(3);
-    let all = up(&["fails", "ends"]).ok();
+    let all = up(&["--no-deps", "fails", "ends"]).ok();
     assert!(all.stdout().contains("fails-1 exited with code 7\n"), "{}", all.stdout());
     assert_eq!(machine.xcompose(["ps", "-q"]).ok().stdout(), "", "nothing runs");
     machine.xcompose(["down"]).ok();
