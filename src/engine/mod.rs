@@ -1,0 +1,139 @@
+//! The port between what is wanted and what does it: one trait, plain data, no Compose and no kernel.
+//!
+//! A planner reads [`Observed`] and writes calls of [`Engine`]; an engine has never heard of Compose files. Labels carry
+//! what the caller wants to find again. Containers belong to a project because a project is the unit that lives and dies
+//! together: it has one keeper and one supervisor.
+
+mod build;
+mod connection;
+mod container;
+mod error;
+mod event;
+mod limits;
+mod mount;
+mod observed;
+mod output;
+mod process;
+mod resource;
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::values::image_ref::ImageRef;
+use crate::values::names::{ContainerName, NetworkName, ProjectName, VolumeName};
+use crate::values::signal::Signal;
+
+pub use build::{BuildConfig, DockerfileSource, Progress};
+pub use connection::{Attachment, DnsConfig, NetworkMode, PortMapping};
+pub use container::{ContainerConfig, Device, InjectedFile, Logging, NamespaceMode};
+pub use error::{Cause, EngineError, Subject};
+pub use event::{Event, EventAction};
+pub use limits::{Resources, Seccomp, Security};
+pub use mount::{Mount, MountSource};
+pub use observed::{
+    ContainerId, ContainerState, Endpoint, ImageId, Observed, ObservedContainer, ObservedImage, ObservedNetwork,
+    ObservedProject, ObservedVolume, PublishedPort,
+};
+pub use output::{LogChunk, LogQuery, Stream};
+pub use process::{ExecConfig, Process, ProcessIo, ProcessRow};
+pub use resource::{AddressPool, NetworkConfig, VolumeConfig};
+
+/// Labels as Docker has them.
+pub type Labels = BTreeMap<String, String>;
+
+/// An engine: does things and says how things are; decides nothing.
+///
+/// Every method may be called from several processes at once. A method that changes something returns when the change
+/// holds; if its future is dropped the change is finished or undone by the engine.
+#[async_trait]
+pub trait Engine: Send + Sync {
+    /// How the project stands; `images` are the names to look up besides.
+    async fn observe(&self, project: &ProjectName, images: &[ImageRef]) -> Result<Observed, EngineError>;
+
+    /// Every project with containers.
+    async fn projects(&self) -> Result<Vec<ObservedProject>, EngineError>;
+
+    /// Waits until this process alone may change the project, and holds that until the guard is dropped.
+    /// `waiting` is called once, with the holder in words, when somebody else holds it.
+    async fn lock(
+        &self,
+        project: &ProjectName,
+        waiting: &(dyn for<'a> Fn(&'a str) + Send + Sync),
+    ) -> Result<Box<dyn Send + Sync>, EngineError>;
+
+    /// Makes a network; `Exists` if the name is taken.
+    async fn create_network(&self, config: &NetworkConfig) -> Result<String, EngineError>;
+    /// Removes a network by name; `InUse` while containers are connected.
+    async fn remove_network(&self, name: &NetworkName) -> Result<(), EngineError>;
+
+    /// Makes a volume; the existing one stays as it is.
+    async fn create_volume(&self, config: &VolumeConfig) -> Result<(), EngineError>;
+    /// Removes a volume and its data; `InUse` while a container has it.
+    async fn remove_volume(&self, name: &VolumeName) -> Result<(), EngineError>;
+
+    /// Makes a container; anonymous volumes at the same targets are taken over from `inherit`.
+    async fn create_container(
+        &self,
+        config: &ContainerConfig,
+        inherit: Option<&ContainerId>,
+    ) -> Result<ContainerId, EngineError>;
+    /// Gives a container another name.
+    async fn rename_container(&self, id: &ContainerId, name: &ContainerName) -> Result<(), EngineError>;
+    /// Starts a container; returns when its command runs. Nothing happens if it runs already.
+    async fn start_container(&self, id: &ContainerId) -> Result<(), EngineError>;
+    /// Sends the stop signal, waits for the grace period (`None`: the container's own) and then kills. Nothing if stopped.
+    async fn stop_container(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), EngineError>;
+    /// Sends a signal to process 1.
+    async fn kill_container(&self, id: &ContainerId, signal: Signal) -> Result<(), EngineError>;
+    /// Stops, then starts.
+    async fn restart_container(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), EngineError>;
+    /// Freezes or thaws.
+    async fn pause_container(&self, id: &ContainerId, paused: bool) -> Result<(), EngineError>;
+    /// Removes a container (killing it with `force`), and its anonymous volumes if asked.
+    async fn remove_container(&self, id: &ContainerId, force: bool, volumes: bool) -> Result<(), EngineError>;
+
+    /// Resolves with the state when the container next satisfies `until`; `NotFound` if it is removed before.
+    async fn wait_container(&self, id: &ContainerId, until: WaitFor) -> Result<ContainerState, EngineError>;
+    /// A container's output, in order. The receiver ends when there is no more to come.
+    async fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<mpsc::Receiver<LogChunk>, EngineError>;
+    /// What happens in a project from now on. The subscription holds when this returns.
+    async fn events(&self, project: &ProjectName) -> Result<mpsc::Receiver<Event>, EngineError>;
+    /// Runs one more process in a running container.
+    async fn exec(&self, id: &ContainerId, config: &ExecConfig, io: ProcessIo) -> Result<Process, EngineError>;
+    /// Starts a created container with these streams in place of its log (`run`, `attach` from the start).
+    async fn start_attached(&self, id: &ContainerId, io: ProcessIo) -> Result<Process, EngineError>;
+    /// The container's processes.
+    async fn top(&self, id: &ContainerId) -> Result<Vec<ProcessRow>, EngineError>;
+
+    /// Every image of the store.
+    async fn images(&self) -> Result<Vec<ObservedImage>, EngineError>;
+    /// Builds an image.
+    async fn build(&self, config: &BuildConfig, progress: mpsc::Sender<Progress>) -> Result<ImageId, EngineError>;
+    /// Makes an image from an archive of a root file system.
+    async fn import_image(&self, archive: OwnedFd, name: Option<&ImageRef>) -> Result<ImageId, EngineError>;
+    /// Reads images from a `docker save` archive or an OCI layout archive.
+    async fn load_images(&self, archive: OwnedFd) -> Result<Vec<ImageRef>, EngineError>;
+    /// Writes images as an archive that Docker and OCI tools read.
+    async fn save_images(&self, images: &[ImageRef], archive: OwnedFd) -> Result<(), EngineError>;
+    /// Gives an image a further name.
+    async fn tag_image(&self, image: &ImageRef, name: &ImageRef) -> Result<(), EngineError>;
+    /// Takes a name away, and the image with its last name. Returns what was done, a line each (`Untagged: …`, `Deleted: …`).
+    async fn remove_image(&self, image: &str, force: bool) -> Result<Vec<String>, EngineError>;
+}
+
+/// What to wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitFor {
+    /// It runs no more and will not be started again by its policy. Holds at once if that is so already.
+    Exited,
+    /// It is healthy or unhealthy, or has ended and will not be started again by its policy. Without a health check: at once.
+    HealthKnown,
+    /// It has been removed; resolves with its last state.
+    Removed,
+}

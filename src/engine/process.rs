@@ -1,0 +1,78 @@
+//! Processes in a container.
+
+use std::collections::BTreeMap;
+use std::os::fd::OwnedFd;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+
+use crate::engine::EngineError;
+use crate::values::signal::Signal;
+
+/// What a process in a container gets as its standard streams.
+#[derive(Debug)]
+pub enum ProcessIo {
+    /// These files, as they are; `None` is the null device.
+    Files {
+        /// Read by the process.
+        stdin: Option<OwnedFd>,
+        /// Written by the process.
+        stdout: Option<OwnedFd>,
+        /// Written by the process.
+        stderr: Option<OwnedFd>,
+    },
+    /// A new terminal of this size (rows, columns), whose other end the caller gets.
+    Terminal {
+        /// Height.
+        rows: u16,
+        /// Width.
+        columns: u16,
+    },
+}
+
+/// A process to run in a running container.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ExecConfig {
+    /// The argument list.
+    pub command: Vec<String>,
+    /// Over the container's environment.
+    pub environment: BTreeMap<String, String>,
+    /// Default: the container's.
+    pub user: Option<String>,
+    /// Default: the container's.
+    pub working_dir: Option<String>,
+    /// All capabilities.
+    pub privileged: bool,
+}
+
+/// A running extra process, or an attached container.
+#[derive(Debug)]
+pub struct Process {
+    /// The terminal's other end, where one was asked for.
+    pub terminal: Option<OwnedFd>,
+    /// Resolves to the exit code (or 128 and the signal) once it has ended.
+    pub status: tokio::sync::oneshot::Receiver<Result<i32, EngineError>>,
+    /// Signals sent here reach the process.
+    pub signals: mpsc::Sender<Signal>,
+}
+
+/// One process of a container, as `ps -ef` shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProcessRow {
+    /// User id on the host, or the name.
+    pub uid: String,
+    /// Process id on the host.
+    pub pid: i32,
+    /// Its parent.
+    pub ppid: i32,
+    /// Processor use in per cent, integer.
+    pub c: u32,
+    /// Start time, `10:31`.
+    pub stime: String,
+    /// Terminal or `?`.
+    pub tty: String,
+    /// Processor time, `00:00:01`.
+    pub time: String,
+    /// Command line.
+    pub cmd: String,
+}
