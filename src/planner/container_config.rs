@@ -17,7 +17,8 @@ use crate::planner::error::PlanError;
 use crate::planner::hash;
 use crate::planner::labels;
 use crate::planner::request::Run;
-use crate::spec::project::{Namespace, Project, Service};
+use crate::spec::project::Project;
+use crate::spec::project::service::{Namespace, Service};
 use crate::values::image_ref::ImageRef;
 use crate::values::names::{ContainerName, ServiceName};
 

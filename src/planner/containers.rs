@@ -10,7 +10,9 @@ use crate::planner::labels::{Inventory, Member};
 use crate::planner::leftovers;
 use crate::planner::plan::Cause;
 use crate::planner::request::Recreate;
-use crate::spec::project::{MountsOf, Namespace, NetworkMode, Service};
+use crate::spec::project::mounts::MountsOf;
+use crate::spec::project::network::NetworkMode;
+use crate::spec::project::service::{Namespace, Service};
 use crate::values::names::{ContainerName, ServiceName, VolumeName};
 
 /// What becomes of the containers of one service.

@@ -22,7 +22,8 @@ use crate::planner::plan::{Action, Cause, ContainerRef, InUse, Plan, StepId, Tar
 use crate::planner::request::{Dependencies, Orphans, Run, Until, UnusedResources, Up};
 use crate::planner::start::Now;
 use crate::planner::{networks, orphans, volumes};
-use crate::spec::project::{Project, Service};
+use crate::spec::project::Project;
+use crate::spec::project::service::Service;
 use crate::values::names::{ContainerName, NetworkName, ServiceName, VolumeName};
 
 /// A project being converged.
@@ -56,7 +57,7 @@ pub(super) struct Converge<'a> {
 /// The graph of a project's active services.
 pub(super) fn graph(project: &Project) -> Result<ServiceGraph, PlanError> {
     ServiceGraph::new(project.services.iter().map(|(name, service)| {
-        let edge = |(name, to): (&ServiceName, &crate::spec::project::Dependency)| {
+        let edge = |(name, to): (&ServiceName, &crate::spec::project::service::Dependency)| {
             (name.clone(), Edge { condition: to.condition, restart: to.restart, required: to.required })
         };
         (name, service.depends_on.iter().map(edge).collect::<Vec<_>>())

@@ -11,7 +11,7 @@ use petgraph::graph::{DiGraph, NodeIndex};
 use petgraph::visit::{Dfs, EdgeRef, Reversed};
 
 use crate::planner::error::PlanError;
-use crate::spec::project::Condition;
+use crate::spec::project::service::Condition;
 use crate::values::names::ServiceName;
 
 /// How a service depends on another.

@@ -13,7 +13,10 @@ use sha2::{Digest, Sha256};
 
 use crate::engine::{ContainerConfig, NetworkConfig, VolumeConfig};
 use crate::planner::labels;
-use crate::spec::project::{FileMount, Hook, MountsOf, Service};
+use crate::spec::project::files::FileMount;
+use crate::spec::project::hooks::Hook;
+use crate::spec::project::mounts::MountsOf;
+use crate::spec::project::service::Service;
 use crate::values::names::ContainerName;
 
 /// What is hashed of a service.

@@ -9,7 +9,10 @@ use crate::planner::graph::ServiceGraph;
 use crate::planner::labels;
 use crate::planner::plan::{Action, Cause, Plan, StepId};
 use crate::planner::request::{BuildPolicy, Dependencies, Operation, Request};
-use crate::spec::project::{Build, BuildContext, Dockerfile, MountSource, Project, PullPolicy, Service};
+use crate::spec::project::Project;
+use crate::spec::project::build::{Build, BuildContext, Dockerfile};
+use crate::spec::project::mounts::MountSource;
+use crate::spec::project::service::{PullPolicy, Service};
 use crate::values::image_ref::ImageRef;
 use crate::values::names::ServiceName;
 

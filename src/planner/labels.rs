@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::engine::{Labels, Observed, ObservedContainer};
 use crate::planner::graph::Edge;
-use crate::spec::project::Condition;
+use crate::spec::project::service::Condition;
 use crate::values::names::{ProjectName, ServiceName};
 
 /// What all of Compose's own labels begin with.

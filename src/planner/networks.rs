@@ -9,7 +9,10 @@ use crate::engine::{AddressPool, NetworkConfig, Observed, ObservedNetwork};
 use crate::planner::error::PlanError;
 use crate::planner::plan::{Action, Cause, InUse, Plan, StepId, Warning};
 use crate::planner::{diff, hash, labels};
-use crate::spec::project::{Network, NetworkKey, NetworkMode, Project, Service};
+use crate::spec::project::Project;
+use crate::spec::project::keys::NetworkKey;
+use crate::spec::project::network::{Network, NetworkMode};
+use crate::spec::project::service::Service;
 use crate::values::names::NetworkName;
 
 /// What becomes of a network.
@@ -81,7 +84,7 @@ fn compare(project: &Project, wanted: NetworkConfig, there: &ObservedNetwork, pl
 
 /// What a network of the project is made from.
 fn config(project: &Project, key: &NetworkKey, wanted: &Network) -> NetworkConfig {
-    let pool = |pool: &crate::spec::project::Pool| AddressPool {
+    let pool = |pool: &crate::spec::project::network::Pool| AddressPool {
         subnet: pool.subnet.clone(),
         ip_range: pool.ip_range.clone(),
         gateway: pool.gateway,

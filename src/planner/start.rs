@@ -11,7 +11,7 @@ use crate::planner::error::PlanError;
 use crate::planner::graph::{Edge, ServiceGraph};
 use crate::planner::plan::{Action, Cause, Condition, Need, Plan, StepId, Target, Warning};
 use crate::planner::request::Wait;
-use crate::spec::project::Condition as Wanted;
+use crate::spec::project::service::Condition as Wanted;
 use crate::values::health::Health;
 use crate::values::names::ServiceName;
 

@@ -9,7 +9,10 @@ use crate::planner::error::PlanError;
 use crate::planner::plan::{Action, Cause, InUse, Plan, Question, StepId, Warning};
 use crate::planner::request::Answers;
 use crate::planner::{diff, hash, labels};
-use crate::spec::project::{MountSource, Project, Service, Volume, VolumeKey};
+use crate::spec::project::Project;
+use crate::spec::project::keys::VolumeKey;
+use crate::spec::project::mounts::{MountSource, Volume};
+use crate::spec::project::service::Service;
 use crate::values::names::VolumeName;
 
 /// What becomes of a volume.

@@ -117,7 +117,8 @@ fn small(adjustment: &Adjustment) -> Node {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spec::project::{MountSource, Project};
+    use crate::spec::project::Project;
+    use crate::spec::project::mounts::MountSource;
     use crate::spec::source::Source;
 
     fn adjusted(adjustment: &Adjustment) -> Result<Project, SpecError> {
@@ -130,7 +131,7 @@ mod tests {
         model.project()
     }
 
-    fn web(project: &Project) -> &crate::spec::project::Service {
+    fn web(project: &Project) -> &crate::spec::project::service::Service {
         project.services.values().next().unwrap()
     }
 

@@ -2,7 +2,9 @@
 
 use crate::engine::InjectedFile;
 use crate::planner::error::PlanError;
-use crate::spec::project::{FileMount, FileObject, FileOrigin, Project, Service};
+use crate::spec::project::Project;
+use crate::spec::project::files::{FileMount, FileObject, FileOrigin};
+use crate::spec::project::service::Service;
 
 /// A config or secret as one service sees it.
 pub(super) struct Given<'a> {

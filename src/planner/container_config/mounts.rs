@@ -3,8 +3,11 @@
 use crate::engine::{ContainerConfig, Mount, MountSource};
 use crate::planner::container_config::{Images, Siblings, files};
 use crate::planner::error::PlanError;
-use crate::spec::project::{FileOrigin, MountsOf, Project, Recursive, Service};
-use crate::spec::project::{Mount as Wanted, MountSource as Source};
+use crate::spec::project::Project;
+use crate::spec::project::files::FileOrigin;
+use crate::spec::project::mounts::{Mount as Wanted, MountSource as Source};
+use crate::spec::project::mounts::{MountsOf, Recursive};
+use crate::spec::project::service::Service;
 use crate::values::names::ServiceName;
 
 /// What the service itself declares.

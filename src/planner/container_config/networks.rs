@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use crate::engine::{Attachment, ContainerConfig, DnsConfig, NetworkMode, PortMapping};
 use crate::planner::container_config::{SERVICE_REFERENCE, Siblings};
 use crate::planner::error::PlanError;
-use crate::spec::project::{Attachment as Wanted, NetworkMode as Mode, Project, Service};
+use crate::spec::project::Project;
+use crate::spec::project::network::{Attachment as Wanted, NetworkMode as Mode};
+use crate::spec::project::service::Service;
 use crate::values::names::{ContainerName, NetworkName};
 
 /// Which networks, or whose.
@@ -96,7 +98,7 @@ pub(super) fn ports(service: &Service) -> Vec<PortMapping> {
     if service.network == Mode::Host {
         return Vec::new();
     }
-    let mapping = |port: &crate::spec::project::Port| PortMapping {
+    let mapping = |port: &crate::spec::project::network::Port| PortMapping {
         host_ip: port.host_ip,
         published: port.published,
         target: port.target,

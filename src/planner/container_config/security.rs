@@ -2,7 +2,7 @@
 
 use crate::engine::{Device, Seccomp, Security};
 use crate::planner::error::PlanError;
-use crate::spec::project::Service;
+use crate::spec::project::service::Service;
 
 /// Rights, and the words of `security_opt`: `name=value`, `name:value` or the bare name (Docker Engine, `--security-opt`).
 pub(super) fn security(service: &Service) -> Result<Security, PlanError> {
@@ -39,7 +39,7 @@ pub(super) fn security(service: &Service) -> Result<Security, PlanError> {
 
 /// Devices of the host.
 pub(super) fn devices(service: &Service) -> Vec<Device> {
-    let device = |device: &crate::spec::project::Device| Device {
+    let device = |device: &crate::spec::project::resources::Device| Device {
         source: device.source.clone().into(),
         target: device.target.clone().into(),
         permissions: device.permissions.clone(),

@@ -9,7 +9,7 @@ use crate::planner::plan::{Action, Cause, ContainerRef, Replaced, StepId, Target
 use crate::planner::request::{AnonymousVolumes, RunStart};
 use crate::planner::start::{Member, Now, Wish};
 use crate::planner::{leftovers, networks, volumes};
-use crate::spec::project::Service;
+use crate::spec::project::service::Service;
 use crate::values::names::ServiceName;
 
 impl<'a> Converge<'a> {

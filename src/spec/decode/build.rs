@@ -3,7 +3,8 @@
 use super::mounts::file_mount;
 use super::reader::Reader;
 use super::{network, resources};
-use crate::spec::project::{Build, BuildContext, Dockerfile, SecretKey};
+use crate::spec::project::build::{Build, BuildContext, Dockerfile};
+use crate::spec::project::keys::SecretKey;
 use crate::values::names::ServiceName;
 
 pub(super) fn decode(service: &Reader<'_>) -> Option<Build> {

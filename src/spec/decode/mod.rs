@@ -14,10 +14,12 @@ use reader::{Faults, Reader};
 
 use super::diagnostic::SpecError;
 use super::model::Model;
-use super::project::{
-    ConfigKey, FileObject, FileOrigin, Model as AiModel, ModelKey, Network, NetworkKey, Pool, Project, SecretKey,
-    Volume, VolumeKey,
-};
+use super::project::Project;
+use super::project::files::{FileObject, FileOrigin};
+use super::project::keys::{ConfigKey, ModelKey, NetworkKey, SecretKey, VolumeKey};
+use super::project::models::Model as AiModel;
+use super::project::mounts::Volume;
+use super::project::network::{Network, Pool};
 use super::tree::{Entry, Mapping, Node};
 use crate::values::names::{NetworkName, ServiceName, VolumeName};
 
@@ -57,7 +59,7 @@ fn decode_services<'a>(
     services: &'a Mapping,
     model: &'a Model,
     faults: &'a Faults,
-) -> impl Iterator<Item = (ServiceName, super::project::Service)> {
+) -> impl Iterator<Item = (ServiceName, super::project::service::Service)> {
     services.iter().filter_map(move |(name, entry)| {
         let name = ServiceName::try_from(name).ok()?;
         let reader = Reader::new(format!("services.{name}"), entry, faults)?;

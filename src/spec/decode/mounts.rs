@@ -2,9 +2,9 @@
 
 use super::reader::Reader;
 use crate::spec::diagnostic::Location;
-use crate::spec::project::{
-    ConfigKey, FileMount, Mount, MountSource, MountsOf, Recursive, SecretKey, VolumeKey, VolumesFrom,
-};
+use crate::spec::project::files::FileMount;
+use crate::spec::project::keys::{ConfigKey, SecretKey, VolumeKey};
+use crate::spec::project::mounts::{Mount, MountSource, MountsOf, Recursive, VolumesFrom};
 use crate::spec::tree::Node;
 use crate::values::byte_size;
 use crate::values::names::ServiceName;

@@ -2,7 +2,8 @@
 
 use super::reader::Reader;
 use crate::spec::fields::ports::range;
-use crate::spec::project::{Attachment, Expose, ExternalLink, Link, NetworkKey, NetworkMode, Port};
+use crate::spec::project::keys::NetworkKey;
+use crate::spec::project::network::{Attachment, Expose, ExternalLink, Link, NetworkMode, Port};
 use crate::spec::tree::Node;
 use crate::values::names::{NetworkName, ServiceName};
 use crate::values::protocol::Protocol;

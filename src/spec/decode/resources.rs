@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::reader::Reader;
-use crate::spec::project::{Blkio, Device, DeviceRequest, Resources};
+use crate::spec::project::resources::{Blkio, Device, DeviceRequest, Resources};
 use crate::spec::tree::{Node, Value};
 use crate::values::ulimit::Ulimit;
 

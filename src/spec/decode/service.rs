@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::reader::Reader;
 use super::{build, mounts, network, resources};
 use crate::spec::model::Model;
-use crate::spec::project::{
-    Condition, Dependency, Hook, Logging, ModelKey, ModelUse, Namespace, Provider, PullPolicy, Service, WatchAction,
-    WatchRule,
-};
+use crate::spec::project::hooks::{Hook, WatchAction, WatchRule};
+use crate::spec::project::keys::ModelKey;
+use crate::spec::project::models::ModelUse;
+use crate::spec::project::service::{Condition, Dependency, Logging, Namespace, Provider, PullPolicy, Service};
 use crate::spec::tree::{Node, Value};
 use crate::values::health::{HealthCheck, Probe};
 use crate::values::image_ref::ImageRef;

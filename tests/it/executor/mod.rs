@@ -6,7 +6,7 @@ use std::time::Duration;
 use xcompose::executor;
 use xcompose::planner::plan::Plan;
 use xcompose::planner::request::*;
-use xcompose::spec::project::*;
+use xcompose::spec::project::service::Condition;
 use xcompose::values::health::Health;
 
 use crate::planner::machine::{Machine, Told, exited, running};

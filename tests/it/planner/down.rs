@@ -2,7 +2,7 @@
 
 use xcompose::planner::plan::OnFailure;
 use xcompose::planner::request::*;
-use xcompose::spec::project::*;
+use xcompose::spec::project::Project;
 use xcompose::values::signal::Signal;
 
 use crate::planner::machine::{Machine, exited};

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use xcompose::planner::request::*;
-use xcompose::spec::project::*;
+use xcompose::spec::project::network::Link;
+use xcompose::spec::project::service::{Condition, Service};
 use xcompose::values::health::Health;
 
 use crate::planner::machine::{Machine, exited, running};

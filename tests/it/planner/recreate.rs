@@ -3,7 +3,9 @@
 use xcompose::engine::ContainerState;
 use xcompose::planner::plan::{Action, Plan};
 use xcompose::planner::request::*;
-use xcompose::spec::project::*;
+use xcompose::spec::project::mounts::{MountsOf, VolumesFrom};
+use xcompose::spec::project::network::NetworkMode;
+use xcompose::spec::project::service::{Condition, Dependency, PullPolicy, Service};
 
 use crate::planner::machine::{Machine, exited};
 use crate::planner::stack::*;

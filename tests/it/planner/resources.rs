@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 use xcompose::engine::{MountSource as Source, NetworkConfig, ObservedNetwork, ObservedVolume, VolumeConfig};
 use xcompose::planner::plan::Question;
 use xcompose::planner::request::*;
-use xcompose::spec::project::*;
+use xcompose::spec::project::Project;
+use xcompose::spec::project::files::{FileMount, FileObject, FileOrigin};
+use xcompose::spec::project::keys::SecretKey;
+use xcompose::spec::project::mounts::Volume;
+use xcompose::spec::project::network::{Network, Pool};
 
 use crate::planner::machine::Machine;
 use crate::planner::stack::*;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use xcompose::engine::NetworkMode as Connected;
 use xcompose::planner::images;
-use xcompose::planner::request::{Build, *};
-use xcompose::spec::project::*;
+use xcompose::planner::request::*;
+use xcompose::spec::project::Project;
+use xcompose::spec::project::service::{Condition, Service};
 use xcompose::values::restart::Restart;
 
 use crate::planner::machine::Machine;

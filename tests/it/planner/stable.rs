@@ -3,7 +3,9 @@
 use proptest::prelude::*;
 use xcompose::planner::plan::Plan;
 use xcompose::planner::request::*;
-use xcompose::spec::project::*;
+use xcompose::spec::project::Project;
+use xcompose::spec::project::network::NetworkMode;
+use xcompose::spec::project::service::{Condition, Service};
 
 use crate::planner::machine::Machine;
 use crate::planner::stack::*;

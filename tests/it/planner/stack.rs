@@ -4,7 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use xcompose::spec::diagnostic::{Location, SourceFile};
-use xcompose::spec::project::*;
+use xcompose::spec::project::Project;
+use xcompose::spec::project::build::{Build, BuildContext, Dockerfile};
+use xcompose::spec::project::mounts::{Mount, MountSource, Volume};
+use xcompose::spec::project::network::{Attachment, Network, NetworkMode, Port};
+use xcompose::spec::project::resources::Resources;
+use xcompose::spec::project::service::{Condition, Dependency, Logging, Namespace, PullPolicy, Service};
 use xcompose::values::health::{HealthCheck, Probe};
 use xcompose::values::names::ServiceName;
 use xcompose::values::restart::Restart;

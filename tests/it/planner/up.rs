@@ -2,7 +2,7 @@
 
 use xcompose::engine::ContainerState;
 use xcompose::planner::request::*;
-use xcompose::spec::project::*;
+use xcompose::spec::project::service::Condition;
 
 use crate::planner::machine::{Machine, exited};
 use crate::planner::stack::*;

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use xcompose::spec::Options;
 use xcompose::spec::print::Format;
-use xcompose::spec::project::{Condition, MountSource, NetworkMode, Project};
+use xcompose::spec::project::Project;
+use xcompose::spec::project::mounts::MountSource;
+use xcompose::spec::project::network::NetworkMode;
+use xcompose::spec::project::service::Condition;
 use xcompose::values::health::Probe;
 use xcompose::values::protocol::Protocol;
 use xcompose::values::restart::Restart;
