@@ -8,14 +8,17 @@
 //! [`recover`] makes the next one from those.
 
 mod active;
+mod begin;
 pub mod connection;
 pub mod control;
+mod end;
 mod exec;
 pub mod health;
 pub mod link;
 pub mod logs;
 pub mod machine;
 mod names;
+mod orders;
 mod recover;
 mod removal;
 pub mod starter;

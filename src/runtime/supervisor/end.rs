@@ -1,0 +1,147 @@
+//! A run ends: its status, the rest of its output, and everything of it put away.
+
+use std::time::Duration;
+
+use crate::engine::{ContainerId, ContainerState, EventAction};
+use crate::runtime::container::log::Mark;
+use crate::runtime::store::now;
+use crate::runtime::supervisor::active::Ending;
+use crate::runtime::supervisor::control::Answer;
+use crate::runtime::supervisor::logs::{Rotation, Writer};
+use crate::runtime::supervisor::machine::{self, State, Tries};
+use crate::runtime::supervisor::{Message, Supervisor, exit_code};
+
+/// What is told of an exit that nobody knows: Docker's word for it.
+pub(super) const UNKNOWN: i32 = 255;
+
+impl Supervisor {
+    /// The first process of a container has ended; `None`: nobody knows how.
+    pub(super) fn container_ended(&mut self, id: &ContainerId, status: Option<i32>) {
+        let Some(active) = self.containers.get_mut(id) else { return };
+        let Some(run) = active.run.as_mut().filter(|run| run.ended.is_none()) else { return };
+        let oom_killed = run.cgroup.usage().is_ok_and(|usage| usage.oom_kills > 0);
+        run.ended = Some(Ending { status, oom_killed });
+        let pump = run.pump.take();
+        let since = match active.standing.state {
+            ContainerState::Running { since, .. } => since,
+            _ => now(),
+        };
+        let lasted = Duration::from_nanos(u64::try_from(now() - since).unwrap_or(0));
+        active.timer += 1;
+        self.step(id, machine::Event::Ended { status: status.map_or(UNKNOWN, exit_code), lasted });
+        let Some(active) = self.containers.get(id) else { return };
+        let mark = match active.state {
+            State::Waiting { .. } | State::Starting { .. } => Mark::Ended,
+            State::Resting { .. } | State::Running { .. } | State::Stopping { .. } => Mark::Closed,
+        };
+        let (queue, id) = (self.queue.clone(), id.clone());
+        tokio::spawn(async move {
+            let time = match pump {
+                Some(pump) => pump.finish(mark).await,
+                None => now(),
+            };
+            queue.send(Message::Drained(id, time))
+        });
+    }
+
+    /// Everything an ended run wrote is in the log: the rest of it is put away, and what comes next begins.
+    pub(super) fn drained(&mut self, id: &ContainerId, time: i64) {
+        let Some(active) = self.containers.get_mut(id) else { return };
+        let Some(mut run) = active.run.take() else { return };
+        let ending = run.ended.unwrap_or(Ending { status: None, oom_killed: false });
+        let status = ending.status.map_or(UNKNOWN, exit_code);
+        let stays = matches!(active.state, State::Resting { .. });
+        let restarting = matches!(active.state, State::Waiting { .. });
+        active.standing.exit_unknown = ending.status.is_none();
+        active.standing.process = None;
+        active.standing.state = if stays {
+            ContainerState::Exited { status, finished: time, oom_killed: ending.oom_killed }
+        } else {
+            ContainerState::Restarting { status, finished: time }
+        };
+        let mut events = Vec::new();
+        if ending.oom_killed {
+            events.push(active.event(time, EventAction::Oom));
+        }
+        events.push(active.event(time, EventAction::Die { status, restarting }));
+        if active.asked.is_some() {
+            events.push(active.event(time, EventAction::Stop));
+        }
+        if stays {
+            active.asked = None;
+        }
+        let attached = run.attached.take();
+        // The last unmount may write out a whole file system; nobody waits for that.
+        if let Some(root) = run.root.take() {
+            std::thread::spawn(move || drop(root));
+        }
+        let cgroup = run.cgroup.clone();
+        drop(run.proxy.take());
+        self.put_away(id);
+        self.write(id);
+        self.children.retain(|pid, _| *pid != run.pid);
+        self.link.seen(run.pid);
+        drop(run);
+        // What is left of it is found by the next start.
+        let _ = cgroup.remove();
+        for event in events {
+            self.tell(event);
+        }
+        if let Some(client) = attached {
+            client.tell(Answer::Status(status));
+        }
+        let Some(active) = self.containers.get_mut(id) else { return };
+        match active.state {
+            State::Waiting { tries: Tries { delay, .. } } => self.arm(id, delay),
+            State::Starting { .. } => self.spawn(id),
+            State::Resting { .. } | State::Running { .. } | State::Stopping { .. } => {}
+        }
+        self.answer(id);
+        self.settled();
+    }
+
+    /// Takes a run's names, ports, addresses and files away.
+    pub(super) fn put_away(&mut self, id: &ContainerId) {
+        self.resolver.stop(&id.0);
+        self.membership.leave(id);
+        self.swap_names();
+        self.link.release(&format!("{}/", id.0));
+        for path in self.layout.pipes(&self.project, id) {
+            // It may never have had one.
+            let _ = std::fs::remove_file(path);
+        }
+        if let Some(active) = self.containers.get_mut(id) {
+            let endpoints = std::mem::take(&mut active.standing.endpoints);
+            active.standing.published.clear();
+            // An address that stays taken is freed with its network, or by the container's next start.
+            let _ = self.networks.disconnect(id, &endpoints);
+        }
+        if self.containers.values().all(|active| active.standing.endpoints.is_empty()) {
+            self.membership.rest();
+        }
+    }
+
+    pub(super) fn rest_after_waiting(&mut self, id: &ContainerId) {
+        let Some(active) = self.containers.get_mut(id) else { return };
+        active.timer += 1;
+        if let ContainerState::Restarting { status, finished } = active.standing.state {
+            active.standing.state = ContainerState::Exited { status, finished, oom_killed: false };
+        }
+        let time = self.close_log(id);
+        if let Some(active) = self.containers.get_mut(id) {
+            active.asked = None;
+            let event = active.event(time, EventAction::Stop);
+            self.write(id);
+            self.tell(event);
+        }
+    }
+
+    /// Notes in the log that the last run was the last.
+    fn close_log(&self, id: &ContainerId) -> i64 {
+        let Some(active) = self.containers.get(id) else { return now() };
+        let rotation = Rotation::of(&active.container.config.logging);
+        let writer = Writer::open(&self.layout.log(&self.project, id), rotation);
+        // Followers are told by the event, too.
+        writer.and_then(|mut writer| writer.mark(Mark::Closed)).unwrap_or_else(|_| now())
+    }
+}
