@@ -16,6 +16,7 @@ use xcompose::runtime::cgroup::{Cgroup, DeviceAccess, Tree};
 use xcompose::runtime::layout::Layout;
 use xcompose::runtime::network::Networks;
 use xcompose::runtime::network::connect::{ConnectRequest, Connection, Connector};
+use xcompose::runtime::network::published::Published;
 use xcompose::runtime::start::program::Parentage;
 use xcompose::runtime::start::request::{
     Durability, EtcFiles, Namespace, Network, Process, Request, Rootfs, SHM_SIZE, Shm,
@@ -57,7 +58,7 @@ fn round(count: usize) -> (f64, f64) {
         for worker in 0..WORKERS {
             let (networks, running, folder, image) = (&networks, &running, folder.path(), &image);
             scope.spawn(move || {
-                let mut connector = Connector::new(networks.clone()).unwrap();
+                let mut connector = Connector::new(networks.clone(), Published::default()).unwrap();
                 for number in (worker..count).step_by(WORKERS) {
                     let one = start_one(&mut connector, folder, image, number);
                     running.lock().unwrap().push(one);

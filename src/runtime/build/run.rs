@@ -27,6 +27,7 @@ use crate::runtime::image::digest::hex;
 use crate::runtime::image::store::failed;
 use crate::runtime::layout::Layout;
 use crate::runtime::network::connect::{ConnectRequest, Connection, Connector};
+use crate::runtime::network::published::Published;
 use crate::runtime::network::{NetworkError, Networks, files};
 use crate::runtime::start::program::{Parentage, Step};
 use crate::runtime::start::request::{
@@ -175,7 +176,7 @@ impl Runner {
         names: &Sender<Served>,
         listener: &mut dyn Listener,
     ) -> Result<Ended, RunError> {
-        let mut connector = Connector::new(self.networks.clone())?;
+        let mut connector = Connector::new(self.networks.clone(), Published::default())?;
         let connection = self.connect(&mut connector)?;
         let Connection { netns, dns, endpoints, .. } = connection;
         let (done, until) = tokio::sync::oneshot::channel();

@@ -13,11 +13,12 @@ use crate::dns::Sockets;
 use crate::engine::{Attachment, ContainerId, Endpoint, PortMapping, PublishedPort};
 use crate::runtime::network::lease::Leasing;
 use crate::runtime::network::netlink::{self, Peers};
-use crate::runtime::network::ports::{self, Holder, Target};
+use crate::runtime::network::ports::{self, Preference, Target};
+use crate::runtime::network::published::{Claim, Published};
 use crate::runtime::network::record::{EndpointRecord, Lease, NetworkRecord};
 use crate::runtime::network::resolver;
 use crate::runtime::network::veth::{self, Interface};
-use crate::runtime::network::{NetworkError, Networks, random_hex, redirects, remove_if_there};
+use crate::runtime::network::{NetworkError, Networks, random_hex, remove_if_there};
 use crate::runtime::store::{self, Durability};
 use crate::runtime::sys::{OrOs, OsError};
 use crate::values::names::{ContainerName, ProjectName};
@@ -52,16 +53,15 @@ pub struct Connection {
     pub dns: Option<Sockets>,
     /// In the order of the interfaces.
     pub endpoints: Vec<Endpoint>,
-    /// Open on the host now.
+    /// Open on the host now; to be served by [`Published::serve`].
     pub published: Vec<PublishedPort>,
-    /// Hold the published ports; to be served by a [`crate::runtime::network::proxy::Proxy`].
-    pub holders: Vec<Holder>,
 }
 
 /// Makes connections. Belongs to the one thread it was made on, which must be in the machine's own network namespace.
 #[derive(Debug)]
 pub struct Connector {
     networks: Networks,
+    published: Published,
     host: netlink::Socket,
     home: OwnedFd,
 }
@@ -76,9 +76,10 @@ struct Leg<'a> {
 }
 
 impl Connector {
-    /// Opens its sockets in the calling thread's network namespace, which it takes for the machine's.
-    pub fn new(networks: Networks) -> Result<Connector, NetworkError> {
-        Ok(Connector { networks, host: netlink::Socket::open()?, home: own_namespace()? })
+    /// Opens its sockets in the calling thread's network namespace, which it takes for the machine's. Ports are held by
+    /// `published`, which outlives the connections.
+    pub fn new(networks: Networks, published: Published) -> Result<Connector, NetworkError> {
+        Ok(Connector { networks, published, host: netlink::Socket::open()?, home: own_namespace()? })
     }
 
     /// Makes a network namespace with all interfaces, addresses, routes, settings, names and published ports. On success
@@ -86,15 +87,15 @@ impl Connector {
     /// afterwards, since a thread keeps a namespace alive. On failure nothing is left and the thread is in the machine's
     /// namespace.
     ///
-    /// Undo a success with [`Networks::disconnect`].
+    /// Undo a success with [`Published::close`] and [`Networks::disconnect`].
     pub fn connect(&mut self, request: &ConnectRequest<'_>) -> Result<Connection, NetworkError> {
         self.leave()?;
         let mut legs = Vec::new();
-        let made = self.prepare(request, &mut legs).and_then(|holders| self.make(request, &legs, holders));
+        let made = self.prepare(request, &mut legs).and_then(|published| self.make(request, &legs, published));
         made.inspect_err(|_| {
-            // The first failure is the one to tell. Namespace and interfaces go with their last descriptor, the ports
-            // with theirs.
+            // The first failure is the one to tell. Namespace and interfaces go with their last descriptor.
             let _ = self.leave();
+            let _ = self.published.close(&self.networks, request.container);
             for leg in &legs {
                 let _ = self.networks.disconnect_one(request.container, &leg.network.config.name, &leg.network.id);
                 let _ = self.networks.give_back(leg, request);
@@ -107,7 +108,7 @@ impl Connector {
         &mut self,
         request: &ConnectRequest<'a>,
         legs: &mut Vec<Leg<'a>>,
-    ) -> Result<Vec<Holder>, NetworkError> {
+    ) -> Result<Vec<PublishedPort>, NetworkError> {
         let mut unnamed = 0;
         for attachment in request.attachments {
             let network = self.networks.find(&attachment.network)?;
@@ -130,21 +131,27 @@ impl Connector {
         let target = Target { ipv4: publishing.lease.ipv4, ipv6: publishing.lease.ipv6 };
         let opts = &publishing.network.config.driver_opts;
         let default = opts.get("com.docker.network.bridge.host_binding_ipv4").and_then(|address| address.parse().ok());
-        let mut holders = Vec::new();
+        let claim = Claim { container: request.container, group: group(request.slot), target };
+        let mut published = Vec::new();
         let mut chosen = publishing.lease.ports.clone();
         for mapping in request.ports {
             let key = ports::key(mapping);
-            let held = ports::hold(mapping, target, chosen.get(&key).copied(), default)
-                .map_err(|error| self.networks.name_holder(error))?;
-            if let (None, Some(first)) = (mapping.published, held.first()) {
-                chosen.insert(key, first.port.published);
+            let purpose = match request.slot {
+                "" => String::new(),
+                slot => format!("{} {slot} {key}", request.project),
+            };
+            let preference = Preference { former: chosen.get(&key).copied(), purpose: &purpose, address: default };
+            let held =
+                self.published.hold(&claim, mapping, preference).map_err(|error| self.networks.name_holder(error))?;
+            if let (false, Some(first)) = (ports::is_fixed(mapping), held.first()) {
+                chosen.insert(key, first.published);
             }
-            holders.extend(held);
+            published.extend(held);
         }
         if chosen != publishing.lease.ports {
             self.networks.remember_ports(publishing, chosen)?;
         }
-        Ok(holders)
+        Ok(published)
     }
 
     /// What needs the namespace.
@@ -152,7 +159,7 @@ impl Connector {
         &mut self,
         request: &ConnectRequest<'_>,
         legs: &[Leg<'_>],
-        holders: Vec<Holder>,
+        published: Vec<PublishedPort>,
     ) -> Result<Connection, NetworkError> {
         sched::unshare(CloneFlags::CLONE_NEWNET).or_os("unshare", "network namespace")?;
         let netns = own_namespace()?;
@@ -177,16 +184,13 @@ impl Connector {
             }
         }
         let dns = if legs.is_empty() { None } else { Some(resolver::sockets()?) };
-        let published: Vec<PublishedPort> = holders.iter().map(|holder| holder.port.clone()).collect();
+        let publishing = legs.iter().position(|leg| !leg.interface.gateways.is_empty());
         let mut endpoints = Vec::new();
-        for leg in legs {
-            let publishes = !leg.interface.gateways.is_empty()
-                && holders.iter().any(|holder| leg.interface.addresses.iter().any(|own| own.0 == holder.target.ip()));
-            let record = endpoint_record(request, leg, if publishes { published.clone() } else { Vec::new() });
+        for (number, leg) in legs.iter().enumerate() {
+            let own = if publishing == Some(number) { published.clone() } else { Vec::new() };
+            let record = endpoint_record(request, leg, own);
             let path = self.networks.endpoint(&leg.network.id, request.container);
-            // The name first, then the redirections: whoever finds the record knows what to withdraw.
             store::write(&path, &record, Durability::Memory).or_os("write", path.display().to_string())?;
-            self.networks.firewall().redirect(&redirects(&record))?;
             let mark = self.networks.connecting(&leg.network.id, request.container);
             remove_if_there(std::fs::remove_file(&mark), &mark)?;
             endpoints.push(Endpoint {
@@ -197,7 +201,9 @@ impl Connector {
                 mac: record.mac,
             });
         }
-        Ok(Connection { netns, dns, endpoints, published, holders })
+        // The records first, then the redirections: whoever finds a record knows what to withdraw.
+        self.published.open(&self.networks, request.container)?;
+        Ok(Connection { netns, dns, endpoints, published })
     }
 
     /// Puts the calling thread into another container's network namespace (`network_mode: container:`).
@@ -273,6 +279,13 @@ fn add_gateways(legs: &mut [Leg<'_>]) {
             leg.interface.gateways.extend(gateway(leg));
         }
     }
+}
+
+/// Replicas of one service share its ports: those whose place is a number, as that of a container made for one command is
+/// not.
+pub fn group(slot: &str) -> Option<&str> {
+    let (service, number) = slot.rsplit_once('/')?;
+    number.parse::<u32>().is_ok().then_some(service)
 }
 
 /// The names a container answers to; compared without regard to case, so kept in lower case.

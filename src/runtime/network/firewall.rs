@@ -10,6 +10,7 @@
 //!   map any4    { type inet_proto . inet_service : ipv4_addr . inet_service }             # published everywhere
 //!   map at4     { type ipv4_addr . inet_proto . inet_service : ipv4_addr . inet_service } # published on one address
 //!   map any6, at6                               # likewise
+//!   map anyof4, atof4, anyof6, atof6            # by a random number, too: published for several replicas
 //!
 //!   chain localnet    { type filter hook prerouting priority raw
 //!                       iifname @bridges ip daddr 127.0.0.0/8 drop }
@@ -18,10 +19,13 @@
 //!   chain output      { type nat hook output priority dstnat
 //!                       fib daddr type local jump published }
 //!   chain published   { dnat ip to ip daddr . meta l4proto . th dport map @at4
+//!                       dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 120 map @atof4
 //!                       dnat ip to meta l4proto . th dport map @any4
+//!                       dnat ip to meta l4proto . th dport . numgen random mod 120 map @anyof4
 //!                       dnat ip6 …  }
 //!   chain forward     { type filter hook forward priority filter
 //!                       ct state established,related accept
+//!                       iifname . oifname @same ct status dnat meta mark set 0x78630000
 //!                       iifname . oifname @talk accept
 //!                       iifname @sealed drop
 //!                       oifname @sealed drop
@@ -29,12 +33,15 @@
 //!                       oifname @bridges drop }
 //!   chain postrouting { type nat hook postrouting priority srcnat
 //!                       ip saddr 127.0.0.0/8 oifname @bridges masquerade
-//!                       iifname . oifname @same ct status dnat masquerade
+//!                       meta mark 0x78630000 masquerade
 //!                       iifname @nat oifname != @bridges masquerade }
 //! }
 //! ```
 //!
 //! So a packet costs the same with one network or with hundreds, and every change is a few elements in one transaction.
+//! A container that calls itself or a neighbour by a published port is given the bridge's address. It is known by a mark,
+//! since with br_netfilter, which Docker switches on, the kernel has forgotten in `postrouting` where a packet came in.
+//!
 //! `127.0.0.1` is published without a proxy: redirected in `output`, given the bridge's address in `postrouting`; the
 //! bridge has `route_localnet` for it, which is why `localnet` must keep containers off the machine's loopback.
 //!
@@ -49,8 +56,8 @@ use nix::errno::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::runtime::network::nft::{
-    CtKey, Expression, Family, Hook, IFNAME, IPV4, IPV6, IpFamily, PORT, PROTOCOL, Register, Socket, Transaction,
-    concat, ifname,
+    CtKey, Expression, Family, Hook, IFNAME, IPV4, IPV6, IpFamily, NUMBER, PORT, PROTOCOL, Register, Socket,
+    Transaction, concat, ifname,
 };
 use crate::runtime::sys::OsError;
 use crate::values::protocol::Protocol;
@@ -79,15 +86,21 @@ pub struct Zone {
 }
 
 /// One redirection: what reaches the machine here goes there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Redirect {
     /// On the machine; an unspecified address is every one.
     pub from: SocketAddr,
     /// What it speaks.
     pub protocol: Protocol,
-    /// The container; of the same family.
-    pub to: SocketAddr,
+    /// The containers, each taking its share of the connections; of the same family, never empty.
+    pub to: Vec<SocketAddr>,
 }
+
+/// The mark of the first packet of a connection from a bridge's container to a published port of the same bridge.
+const HAIRPIN: u32 = 0x7863_0000;
+
+/// Shares that several containers behind one port have together: a number that many numbers divide.
+const SHARES: u32 = 120;
 
 /// The rules of one data folder.
 #[derive(Debug)]
@@ -96,7 +109,16 @@ pub struct Firewall {
     socket: Socket,
 }
 
-type Elements = Vec<(Vec<u8>, Vec<u8>)>;
+/// Of a map of redirections.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Element {
+    map: &'static str,
+    key: Vec<u8>,
+    value: Vec<u8>,
+}
+
+/// Every map of redirections.
+const MAPS: [&str; 8] = ["at4", "atof4", "any4", "anyof4", "at6", "atof6", "any6", "anyof6"];
 
 impl Firewall {
     /// Nothing is done yet; the first use fixes the network namespace.
@@ -146,46 +168,58 @@ impl Firewall {
         unless_missing(self.socket.commit(Family::Inet, &self.table, |transaction| transaction.delete_table()))
     }
 
-    /// Redirects ports, all or none. What stood under the same key before is replaced: the caller holds the port.
-    pub fn redirect(&mut self, redirects: &[Redirect]) -> Result<(), OsError> {
-        if redirects.is_empty() {
+    /// Puts redirections in place of others, all or none at one moment: a port that is in both is never closed.
+    pub fn replace(&mut self, before: &[Redirect], after: &[Redirect]) -> Result<(), OsError> {
+        if before.is_empty() && after.is_empty() {
             return Ok(());
         }
-        let added = self.commit_redirects(redirects);
-        match added {
-            // A redirection to elsewhere that somebody left behind when he was killed.
-            Err(error) if error.errno == Errno::EEXIST => {
-                self.withdraw(redirects)?;
-                self.commit_redirects(redirects)
+        let old: Vec<Element> = before.iter().flat_map(redirect_elements).collect();
+        let new: Vec<Element> = after.iter().flat_map(redirect_elements).collect();
+        match self.commit_redirects(&old, &new) {
+            // Somebody who was killed left a redirection behind, or somebody flushed ours.
+            Err(error) if matches!(error.errno, Errno::EEXIST | Errno::ENOENT) => {
+                let there = self.present(before.iter().chain(after))?;
+                self.commit_redirects(&there, &new)
             }
             other => other,
         }
     }
 
-    fn commit_redirects(&mut self, redirects: &[Redirect]) -> Result<(), OsError> {
-        let mut maps: Vec<(&'static str, Elements)> = Vec::new();
-        for redirect in redirects {
-            let (map, key, value) = redirect_element(redirect);
-            match maps.iter_mut().find(|(name, _)| *name == map) {
-                Some((_, elements)) => elements.push((key, value)),
-                None => maps.push((map, vec![(key, value)])),
-            }
-        }
+    fn commit_redirects(&mut self, old: &[Element], new: &[Element]) -> Result<(), OsError> {
         self.socket.commit(Family::Inet, &self.table, |transaction| {
-            for (map, elements) in &maps {
-                transaction.add_elements(map, elements);
+            for map in MAPS {
+                let of = |elements: &[Element]| -> Vec<(Vec<u8>, Vec<u8>)> {
+                    let own = elements.iter().filter(|element| element.map == map);
+                    own.map(|element| (element.key.clone(), element.value.clone())).collect()
+                };
+                let (old, new) = (of(old), of(new));
+                if !old.is_empty() {
+                    transaction.delete_elements(map, old.iter().map(|(key, _)| key.as_slice()));
+                }
+                if !new.is_empty() {
+                    transaction.add_elements(map, &new);
+                }
             }
         })
     }
 
-    /// Ends redirections. Nothing happens for what is not there.
-    pub fn withdraw(&mut self, redirects: &[Redirect]) -> Result<(), OsError> {
-        if redirects.is_empty() {
-            return Ok(());
+    /// What there is under the keys of these redirections, whether for one container or for several.
+    fn present<'a>(&mut self, redirects: impl Iterator<Item = &'a Redirect>) -> Result<Vec<Element>, OsError> {
+        let mut present = Vec::new();
+        for redirect in redirects {
+            let Some(to) = redirect.to.first() else { continue };
+            for to in [vec![*to], vec![*to; 2]] {
+                let elements = redirect_elements(&Redirect { to, ..redirect.clone() });
+                // All shares of a port come and go together.
+                let Some(first) = elements.first() else { continue };
+                if !present.contains(first)
+                    && self.socket.has_element(Family::Inet, &self.table, first.map, &first.key)?
+                {
+                    present.extend(elements);
+                }
+            }
         }
-        let elements: Vec<_> = redirects.iter().map(redirect_element).collect();
-        let keys: Vec<(&str, &[u8])> = elements.iter().map(|(map, key, _)| (*map, key.as_slice())).collect();
-        self.delete_elements(&keys)
+        Ok(present)
     }
 
     /// Deletes what is there of these elements.
@@ -193,7 +227,7 @@ impl Firewall {
         let mut delete = |elements: &[(&str, &[u8])]| {
             self.socket.commit(Family::Inet, &self.table, |transaction| {
                 for (set, key) in elements {
-                    transaction.delete_element(set, key);
+                    transaction.delete_elements(set, [*key]);
                 }
             })
         };
@@ -273,31 +307,40 @@ fn elements_of(zone: &Zone) -> Vec<(&'static str, Vec<u8>)> {
     elements
 }
 
-fn redirect_element(redirect: &Redirect) -> (&'static str, Vec<u8>, Vec<u8>) {
+/// One element for one container; for several, one for each share, given out in turn.
+fn redirect_elements(redirect: &Redirect) -> Vec<Element> {
     let protocol = [match redirect.protocol {
         Protocol::Tcp => libc::IPPROTO_TCP,
         Protocol::Udp => libc::IPPROTO_UDP,
         Protocol::Sctp => libc::IPPROTO_SCTP,
     } as u8];
     let port = redirect.from.port().to_be_bytes();
-    let (map, key) = match redirect.from.ip() {
-        IpAddr::V4(address) if address.is_unspecified() => ("any4", concat(&[&protocol, &port])),
-        IpAddr::V6(address) if address.is_unspecified() => ("any6", concat(&[&protocol, &port])),
-        IpAddr::V4(address) => ("at4", concat(&[&address.octets(), &protocol, &port])),
-        IpAddr::V6(address) => ("at6", concat(&[&address.octets(), &protocol, &port])),
+    let ([one, several], key) = match redirect.from.ip() {
+        IpAddr::V4(address) if address.is_unspecified() => (["any4", "anyof4"], concat(&[&protocol, &port])),
+        IpAddr::V6(address) if address.is_unspecified() => (["any6", "anyof6"], concat(&[&protocol, &port])),
+        IpAddr::V4(address) => (["at4", "atof4"], concat(&[&address.octets(), &protocol, &port])),
+        IpAddr::V6(address) => (["at6", "atof6"], concat(&[&address.octets(), &protocol, &port])),
     };
-    let to = redirect.to.port().to_be_bytes();
-    let value = match redirect.to.ip() {
-        IpAddr::V4(address) => concat(&[&address.octets(), &to]),
-        IpAddr::V6(address) => concat(&[&address.octets(), &to]),
+    let value = |to: &SocketAddr| {
+        let port = to.port().to_be_bytes();
+        match to.ip() {
+            IpAddr::V4(address) => concat(&[&address.octets(), &port]),
+            IpAddr::V6(address) => concat(&[&address.octets(), &port]),
+        }
     };
-    (map, key, value)
+    match redirect.to.as_slice() {
+        [to] => vec![Element { map: one, key, value: value(to) }],
+        to => (0..SHARES)
+            .zip(to.iter().cycle())
+            .map(|(share, to)| Element { map: several, key: concat(&[&key, &share.to_ne_bytes()]), value: value(to) })
+            .collect(),
+    }
 }
 
 const A: Register = Register(0);
 
 fn write_table(transaction: &mut Transaction<'_>) {
-    use Expression::{Accept, AddressType, AnyBit, Ct, Drop, Equal, In, Jump, Masquerade, Meta, NotIn};
+    use Expression::{Accept, AddressType, AnyBit, Ct, Drop, Equal, In, Jump, Load, Masquerade, Meta, NotIn, SetMark};
 
     transaction.new_table();
     for set in ["bridges", "sealed", "nat"] {
@@ -310,6 +353,10 @@ fn write_table(transaction: &mut Transaction<'_>) {
     transaction.new_set("at4", &[IPV4, PROTOCOL, PORT], &[IPV4, PORT]);
     transaction.new_set("any6", &[PROTOCOL, PORT], &[IPV6, PORT]);
     transaction.new_set("at6", &[IPV6, PROTOCOL, PORT], &[IPV6, PORT]);
+    transaction.new_set("anyof4", &[PROTOCOL, PORT, NUMBER], &[IPV4, PORT]);
+    transaction.new_set("atof4", &[IPV4, PROTOCOL, PORT, NUMBER], &[IPV4, PORT]);
+    transaction.new_set("anyof6", &[PROTOCOL, PORT, NUMBER], &[IPV6, PORT]);
+    transaction.new_set("atof6", &[IPV6, PROTOCOL, PORT, NUMBER], &[IPV6, PORT]);
 
     let iifname = || Meta(MetaKeys::Iifname, A);
     let oifname = || Meta(MetaKeys::Oifname, A);
@@ -331,13 +378,8 @@ fn write_table(transaction: &mut Transaction<'_>) {
     transaction.append("localnet", &[iifname(), In(A, "bridges"), nfproto, is_ipv4, first, is_loopback, Drop]);
 
     transaction.new_chain("published", None);
-    for (map, family, at) in [
-        ("at4", IpFamily::V4, true),
-        ("any4", IpFamily::V4, false),
-        ("at6", IpFamily::V6, true),
-        ("any6", IpFamily::V6, false),
-    ] {
-        transaction.append("published", &redirection(map, family, at));
+    for map in MAPS {
+        transaction.append("published", &redirection(map));
     }
 
     for (chain, number) in [("prerouting", prerouting), ("output", output)] {
@@ -350,6 +392,10 @@ fn write_table(transaction: &mut Transaction<'_>) {
     transaction.new_chain("forward", hook("filter", forward, libc::NF_IP_PRI_FILTER));
     // NF_CT_STATE_BIT of established and related
     transaction.append("forward", &[Ct(CtKey::State, A), AnyBit(A, 0b110), Accept]);
+    let [from, to, same] = both("same");
+    let [status, dnat] = redirected();
+    let mark = || HAIRPIN.to_ne_bytes().to_vec();
+    transaction.append("forward", &[from, to, same, status, dnat, Load(A, mark()), SetMark(A)]);
     let [from, to, talk] = both("talk");
     transaction.append("forward", &[from, to, talk, Accept]);
     transaction.append("forward", &[iifname(), In(A, "sealed"), Drop]);
@@ -362,15 +408,14 @@ fn write_table(transaction: &mut Transaction<'_>) {
     let [nfproto, is_ipv4] = ipv4();
     let [first, is_loopback] = loopback(source);
     transaction.append("postrouting", &[nfproto, is_ipv4, first, is_loopback, oifname(), In(A, "bridges"), Masquerade]);
-    let [from, to, same] = both("same");
-    let [status, dnat] = redirected();
-    transaction.append("postrouting", &[from, to, same, status, dnat, Masquerade]);
+    transaction.append("postrouting", &[Meta(MetaKeys::Mark, A), Equal(A, mark()), Masquerade]);
     let out = [iifname(), In(A, "nat"), oifname(), NotIn(A, "bridges"), Masquerade];
     transaction.append("postrouting", &out);
 }
 
-/// `dnat ip to [ip daddr .] meta l4proto . th dport map @map`.
-fn redirection(map: &'static str, family: IpFamily, at: bool) -> Vec<Expression> {
+/// `dnat ip to [ip daddr .] meta l4proto . th dport [. numgen random mod 120] map @map`.
+fn redirection(map: &'static str) -> Vec<Expression> {
+    let family = if map.ends_with('4') { IpFamily::V4 } else { IpFamily::V6 };
     // Of the destination address: the protocol's number, offset and length in the header, registers it fills.
     let (nfproto, offset, length) = match family {
         IpFamily::V4 => (libc::NFPROTO_IPV4, 16, 4),
@@ -379,12 +424,15 @@ fn redirection(map: &'static str, family: IpFamily, at: bool) -> Vec<Expression>
     let words = (length / 4) as u8;
     let mut rule = vec![Expression::Meta(MetaKeys::Nfproto, A), Expression::Equal(A, vec![nfproto as u8])];
     let mut next = 0;
-    if at {
+    if map.starts_with("at") {
         rule.push(Expression::Payload(PayloadBase::NetworkHeader, offset, length, A));
         next = words;
     }
     rule.push(Expression::Meta(MetaKeys::L4Proto, Register(next)));
     rule.push(Expression::Payload(PayloadBase::TransportHeader, 2, 2, Register(next + 1)));
+    if map.contains("of") {
+        rule.push(Expression::Random(SHARES, Register(next + 2)));
+    }
     rule.push(Expression::Map(A, map, A));
     rule.push(Expression::Dnat(A, Register(words), family));
     rule
@@ -403,16 +451,28 @@ mod tests {
 
     #[test]
     fn a_redirection_of_every_address_and_one_of_a_single_address_lie_in_different_maps() {
-        let redirect = |from: &str, to: &str| Redirect {
+        let redirect = |from: &str, to: &[&str]| Redirect {
             from: from.parse().unwrap(),
             protocol: Protocol::Tcp,
-            to: to.parse().unwrap(),
+            to: to.iter().map(|to| to.parse().unwrap()).collect(),
         };
-        let (map, key, value) = redirect_element(&redirect("0.0.0.0:80", "172.18.0.2:8080"));
-        assert_eq!((map, key, value), ("any4", vec![6, 0, 0, 0, 0, 80, 0, 0], vec![172, 18, 0, 2, 0x1f, 0x90, 0, 0]));
-        let (map, key, _) = redirect_element(&redirect("127.0.0.1:80", "172.18.0.2:8080"));
-        assert_eq!((map, key), ("at4", vec![127, 0, 0, 1, 6, 0, 0, 0, 0, 80, 0, 0]));
-        assert_eq!(redirect_element(&redirect("[::]:80", "[fd00::2]:80")).0, "any6");
-        assert_eq!(redirect_element(&redirect("[::1]:80", "[fd00::2]:80")).0, "at6");
+        let one = redirect_elements(&redirect("0.0.0.0:80", &["172.18.0.2:8080"]));
+        let key = vec![6, 0, 0, 0, 0, 80, 0, 0];
+        assert_eq!(one, [Element { map: "any4", key, value: vec![172, 18, 0, 2, 0x1f, 0x90, 0, 0] }]);
+        let one = redirect_elements(&redirect("127.0.0.1:80", &["172.18.0.2:8080"]));
+        assert_eq!((one[0].map, &one[0].key), ("at4", &vec![127, 0, 0, 1, 6, 0, 0, 0, 0, 80, 0, 0]));
+        assert_eq!(redirect_elements(&redirect("[::]:80", &["[fd00::2]:80"]))[0].map, "any6");
+        assert_eq!(redirect_elements(&redirect("[::1]:80", &["[fd00::2]:80"]))[0].map, "at6");
+    }
+
+    #[test]
+    fn several_containers_have_equal_shares_of_a_port() {
+        let to: Vec<SocketAddr> = (2..7).map(|host| SocketAddr::from(([172, 18, 0, host], 80))).collect();
+        let redirect = Redirect { from: "0.0.0.0:80".parse().unwrap(), protocol: Protocol::Tcp, to };
+        let elements = redirect_elements(&redirect);
+        assert_eq!((elements.len(), elements[0].map), (SHARES as usize, "anyof4"));
+        for host in 2..7 {
+            assert_eq!(elements.iter().filter(|element| element.value[3] == host).count(), SHARES as usize / 5);
+        }
     }
 }

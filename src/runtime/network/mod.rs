@@ -5,14 +5,17 @@
 
 pub mod bridge;
 pub mod connect;
+pub mod conntrack;
 pub mod files;
 pub mod firewall;
 pub mod ipam;
 pub mod lease;
 pub mod netlink;
 pub mod nft;
+mod occupant;
 pub mod ports;
 pub mod proxy;
+pub mod published;
 pub mod record;
 pub mod resolver;
 pub mod subnets;
@@ -26,14 +29,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::engine::{ContainerId, Endpoint, NetworkConfig};
+use crate::engine::{ContainerId, Endpoint, NetworkConfig, PublishedPort};
 use crate::runtime::layout::Layout;
 use crate::runtime::store::{self, Durability};
 use crate::runtime::sys::{OrOs, OsError};
 use crate::values::names::NetworkName;
 use crate::values::protocol::Protocol;
 
-use firewall::{Firewall, Redirect, Zone};
+use firewall::{Firewall, Zone};
 use ipam::Cidr;
 use record::{EndpointRecord, Leases, NetworkRecord};
 
@@ -189,9 +192,9 @@ impl Networks {
         Ok(endpoints)
     }
 
-    /// Takes a container off its networks: its names are false and its ports closed when this returns. Its interfaces
-    /// go with its network namespace. Nothing happens for what is gone already; goes on after a failure and returns the
-    /// first.
+    /// Takes a container off its networks: its names are false when this returns. Its interfaces go with its network
+    /// namespace, its ports are closed by [`published::Published`]. Nothing happens for what is gone already; goes on after
+    /// a failure and returns the first.
     pub fn disconnect(&self, container: &ContainerId, endpoints: &[Endpoint]) -> Result<(), NetworkError> {
         let mut result = Ok(());
         for endpoint in endpoints {
@@ -200,14 +203,23 @@ impl Networks {
         result
     }
 
+    /// Takes a container that never ran off a network; the ports that were opened for it there.
+    pub fn forget_endpoint(
+        &self,
+        network: &NetworkRecord,
+        container: &ContainerId,
+    ) -> Result<Vec<PublishedPort>, NetworkError> {
+        let path = self.endpoint(&network.id, container);
+        let record: Option<EndpointRecord> = store::read(&path).or_os("read", path.display().to_string())?;
+        self.disconnect_one(container, &network.config.name, &network.id)?;
+        Ok(record.map(|record| record.published).unwrap_or_default())
+    }
+
     fn disconnect_one(&self, container: &ContainerId, name: &NetworkName, network: &str) -> Result<(), NetworkError> {
         let path = self.endpoint(network, container);
         let record: Option<EndpointRecord> = store::read(&path).or_os("read", path.display().to_string())?;
         let Some(record) = record else { return Ok(()) };
-        let redirects = redirects(&record);
-        let withdrawn = if redirects.is_empty() { Ok(()) } else { self.firewall().withdraw(&redirects) };
         remove_if_there(fs::remove_file(&path), &path)?;
-        withdrawn?;
         if record.slot.is_empty() {
             // Nobody comes back to these addresses.
             let _busy = self.lock_network(network)?;
@@ -315,24 +327,6 @@ fn zone(network: &NetworkRecord) -> Zone {
     }
 }
 
-/// What the firewall does for a container's published ports: those to an address of the same family. The others are
-/// carried by the proxy.
-fn redirects(endpoint: &EndpointRecord) -> Vec<Redirect> {
-    let redirect = |port: &crate::engine::PublishedPort| {
-        let to: IpAddr = match port.host_ip {
-            IpAddr::V4(_) => endpoint.ipv4?.into(),
-            IpAddr::V6(_) => endpoint.ipv6?.into(),
-        };
-        // The kernel has no way from ::1 to elsewhere.
-        if port.host_ip.is_ipv6() && port.host_ip.is_loopback() {
-            return None;
-        }
-        let from = (port.host_ip, port.published).into();
-        Some(Redirect { from, protocol: port.protocol, to: (to, port.target).into() })
-    };
-    endpoint.published.iter().filter_map(redirect).collect()
-}
-
 /// Why a network operation failed.
 #[derive(Debug, thiserror::Error)]
 pub enum NetworkError {
@@ -359,7 +353,7 @@ pub enum NetworkError {
         reason: String,
     },
     /// Tell the user who has the port, and which is free.
-    #[error("cannot publish {protocol} port {address}: it is taken by {holder}{}", free.map_or(String::new(), |free| format!("; {free} is free")))]
+    #[error("Bind for {address} ({protocol}) failed: port is already allocated: {holder} has it{}", free.map_or(String::new(), |free| format!("; {free} is free")))]
     PortTaken {
         /// Where on the host, with the port.
         address: std::net::SocketAddr,

@@ -71,6 +71,10 @@ pub enum Expression {
     },
     /// Loads a constant.
     Load(Register, Vec<u8>),
+    /// Gives the packet the mark in this register.
+    SetMark(Register),
+    /// Loads a random number below this one, in the machine's byte order.
+    Random(u32, Register),
     /// Ends here: let through.
     Accept,
     /// Ends here: dropped.
@@ -121,6 +125,8 @@ pub const IPV6: (u32, u32) = (8, 16);
 pub const PROTOCOL: (u32, u32) = (12, 1);
 /// A port.
 pub const PORT: (u32, u32) = (13, 2);
+/// A plain number, in the machine's byte order.
+pub const NUMBER: (u32, u32) = (19, 4);
 
 /// nft prints a concatenation by its types, six bits each.
 fn type_number(types: Types) -> u32 {
@@ -151,6 +157,9 @@ pub fn ifname(name: &str) -> Vec<u8> {
     bytes.resize(16, 0);
     bytes
 }
+
+/// Elements in one message; an attribute's length has sixteen bits.
+const ELEMENTS: usize = 240;
 
 /// Changes to one table that hold all together or not at all.
 pub struct Transaction<'a> {
@@ -221,32 +230,37 @@ impl<'a> Transaction<'a> {
 
     /// Adds keys with their values (empty in a set). One that is there with the same value is no fault.
     pub fn add_elements(&mut self, set: &str, elements: &[(Vec<u8>, Vec<u8>)]) {
-        let request = self.chained.request().set_create().op_newsetelem_do(&header(self.family));
-        let mut list = request
-            .into_encoder()
-            .push_table_bytes(self.table.as_bytes())
-            .push_set_bytes(set.as_bytes())
-            .nested_elements();
-        for (key, value) in elements {
-            let element = list.nested_elem().nested_key().push_value(key).end_nested();
-            list = match value.as_slice() {
-                [] => element.end_nested(),
-                value => element.nested_data().push_value(value).end_nested().end_nested(),
-            };
+        for elements in elements.chunks(ELEMENTS) {
+            let request = self.chained.request().set_create().op_newsetelem_do(&header(self.family));
+            let mut list = request
+                .into_encoder()
+                .push_table_bytes(self.table.as_bytes())
+                .push_set_bytes(set.as_bytes())
+                .nested_elements();
+            for (key, value) in elements {
+                let element = list.nested_elem().nested_key().push_value(key).end_nested();
+                list = match value.as_slice() {
+                    [] => element.end_nested(),
+                    value => element.nested_data().push_value(value).end_nested().end_nested(),
+                };
+            }
         }
     }
 
-    /// Removes a key; everything fails with `ENOENT` if it is not there.
-    pub fn delete_element(&mut self, set: &str, key: &[u8]) {
-        let request = self.chained.request().op_delsetelem_do(&header(self.family));
-        request
-            .into_encoder()
-            .push_table_bytes(self.table.as_bytes())
-            .push_set_bytes(set.as_bytes())
-            .nested_elements()
-            .nested_elem()
-            .nested_key()
-            .push_value(key);
+    /// Removes keys; everything fails with `ENOENT` if one is not there.
+    pub fn delete_elements<'k>(&mut self, set: &str, keys: impl IntoIterator<Item = &'k [u8]>) {
+        let keys: Vec<&[u8]> = keys.into_iter().collect();
+        for keys in keys.chunks(ELEMENTS) {
+            let request = self.chained.request().op_delsetelem_do(&header(self.family));
+            let mut list = request
+                .into_encoder()
+                .push_table_bytes(self.table.as_bytes())
+                .push_set_bytes(set.as_bytes())
+                .nested_elements();
+            for key in keys {
+                list = list.nested_elem().nested_key().push_value(key).end_nested().end_nested();
+            }
+        }
     }
 
     /// Makes a chain.
@@ -379,6 +393,15 @@ fn encode<P: Pusher>(list: PushExprListAttrs<P>, expression: &Expression) -> Pus
         Expression::Load(to, value) => {
             let data = element.nested_data_immediate().push_dreg(to.number()).nested_data();
             data.push_value(value).end_nested().end_nested().end_nested()
+        }
+        Expression::SetMark(from) => {
+            let data = element.nested_data_meta().push_sreg(from.number()).push_key(MetaKeys::Mark as u32);
+            data.end_nested().end_nested()
+        }
+        Expression::Random(below, to) => {
+            // The crate forgets the byte order of this one register. NFT_NG_RANDOM
+            let data = element.nested_data_numgen().push_dreg(to.number().to_be());
+            data.push_modulus(*below).push_type(1).end_nested().end_nested()
         }
         Expression::Accept | Expression::Drop | Expression::Jump(_) => element.end_nested(),
     }

@@ -4,29 +4,42 @@
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 
-use crate::runtime::network::ports::Holder;
 use crate::values::protocol::Protocol;
 
 /// A UDP caller that says nothing for so long is forgotten (Docker's figure).
 const IDLE: Duration = Duration::from_secs(90);
 /// UDP callers at one time; more are not heard.
 const CALLERS: usize = 1024;
+/// Connections carried at one time; more wait in the kernel's queue.
+const CONNECTIONS: usize = 4096;
 /// Datagrams that wait for one caller.
 const QUEUE: usize = 64;
 /// The largest datagram there is.
 const DATAGRAM: usize = 65_536;
 /// Until a listener that could not accept (no more files) tries again.
 const BREATH: Duration = Duration::from_millis(50);
+/// A container that does not answer for so long is passed over, if there is another.
+const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Serves a container's [`Holder`]s until dropped; then their connections end and its descriptors are closed.
+/// Who is behind a port.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Backends {
+    /// They take what is new, in turn.
+    pub open: Vec<SocketAddr>,
+    /// They keep what they have: those, and who is about to stop.
+    pub alive: Vec<SocketAddr>,
+}
+
+/// Serves one port until dropped; then its connections end and its descriptor is closed.
 #[derive(Debug)]
 pub struct Proxy {
     _tasks: JoinSet<()>,
@@ -34,34 +47,53 @@ pub struct Proxy {
 
 impl Proxy {
     /// Starts serving on the present tokio runtime.
-    pub fn start(holders: Vec<Holder>) -> io::Result<Proxy> {
+    pub fn start(socket: OwnedFd, protocol: Protocol, backends: watch::Receiver<Backends>) -> io::Result<Proxy> {
         let mut tasks = JoinSet::new();
-        for holder in holders {
-            match holder.port.protocol {
-                Protocol::Tcp => {
-                    let listener = std::net::TcpListener::from(holder.socket);
-                    listener.set_nonblocking(true)?;
-                    tasks.spawn(serve_connections(TcpListener::from_std(listener)?, holder.target));
-                }
-                Protocol::Udp => {
-                    let socket = std::net::UdpSocket::from(holder.socket);
-                    socket.set_nonblocking(true)?;
-                    tasks.spawn(serve_datagrams(UdpSocket::from_std(socket)?, holder.target));
-                }
-                // Is never held.
-                Protocol::Sctp => {}
+        match protocol {
+            Protocol::Tcp => {
+                let listener = std::net::TcpListener::from(socket);
+                listener.set_nonblocking(true)?;
+                tasks.spawn(serve_connections(TcpListener::from_std(listener)?, backends));
             }
+            Protocol::Udp => {
+                let socket = std::net::UdpSocket::from(socket);
+                socket.set_nonblocking(true)?;
+                tasks.spawn(serve_datagrams(UdpSocket::from_std(socket)?, backends));
+            }
+            // Is never held.
+            Protocol::Sctp => {}
         }
         Ok(Proxy { _tasks: tasks })
     }
 }
 
-async fn serve_connections(listener: TcpListener, target: SocketAddr) {
+/// Those who take what is new, whose turn it is first.
+fn in_turn(backends: &watch::Receiver<Backends>, turn: &mut usize) -> Vec<SocketAddr> {
+    let mut open = backends.borrow().open.clone();
+    if !open.is_empty() {
+        let first = *turn % open.len();
+        open.rotate_left(first);
+    }
+    *turn = turn.wrapping_add(1);
+    open
+}
+
+/// Returns when a container is no longer behind the port.
+async fn gone(mut backends: watch::Receiver<Backends>, target: SocketAddr) {
+    while backends.borrow_and_update().alive.contains(&target) && backends.changed().await.is_ok() {}
+}
+
+async fn serve_connections(listener: TcpListener, backends: watch::Receiver<Backends>) {
     let mut connections = JoinSet::new();
+    let mut turn = 0;
     loop {
+        if connections.len() >= CONNECTIONS {
+            connections.join_next().await;
+        }
         match listener.accept().await {
             Ok((caller, _)) => {
-                connections.spawn(carry(caller, target));
+                let targets = in_turn(&backends, &mut turn);
+                connections.spawn(carry(caller, targets, backends.clone()));
             }
             Err(error) => {
                 tracing::debug!(%error, "cannot accept");
@@ -72,24 +104,39 @@ async fn serve_connections(listener: TcpListener, target: SocketAddr) {
     }
 }
 
-async fn carry(mut caller: TcpStream, target: SocketAddr) {
+async fn carry(mut caller: TcpStream, targets: Vec<SocketAddr>, backends: watch::Receiver<Backends>) {
     let carried = async {
-        let mut server = TcpStream::connect(target).await?;
+        let (mut server, target) = reach(&targets).await?;
         caller.set_nodelay(true)?;
         server.set_nodelay(true)?;
-        tokio::io::copy_bidirectional(&mut caller, &mut server).await
+        tokio::select! {
+            ended = tokio::io::copy_bidirectional(&mut caller, &mut server) => ended.map(drop),
+            () = gone(backends, target) => Ok(()),
+        }
     };
     if let Err(error) = carried.await {
         // The caller sees its connection end; there is nobody else to tell.
-        tracing::debug!(%error, %target, "connection ended");
+        tracing::debug!(%error, "connection ended");
     }
 }
 
-async fn serve_datagrams(socket: UdpSocket, target: SocketAddr) {
+/// The first that lets us in.
+async fn reach(targets: &[SocketAddr]) -> io::Result<(TcpStream, SocketAddr)> {
+    let Some((last, others)) = targets.split_last() else { return Err(io::ErrorKind::ConnectionRefused.into()) };
+    for target in others {
+        if let Ok(Ok(server)) = timeout(PATIENCE, TcpStream::connect(target)).await {
+            return Ok((server, *target));
+        }
+    }
+    Ok((TcpStream::connect(last).await?, *last))
+}
+
+async fn serve_datagrams(socket: UdpSocket, backends: watch::Receiver<Backends>) {
     let socket = Arc::new(socket);
     let mut callers: HashMap<SocketAddr, mpsc::Sender<Vec<u8>>> = HashMap::new();
     let mut conversations = JoinSet::new();
     let mut buffer = vec![0; DATAGRAM];
+    let mut turn = 0;
     loop {
         let (length, caller) = match socket.recv_from(&mut buffer).await {
             Ok(received) => received,
@@ -108,8 +155,15 @@ async fn serve_datagrams(socket: UdpSocket, target: SocketAddr) {
             Some(sender) => sender.clone(),
             None if callers.len() >= CALLERS => continue,
             None => {
+                let Some(target) = in_turn(&backends, &mut turn).first().copied() else { continue };
                 let (sender, datagrams) = mpsc::channel(QUEUE);
-                conversations.spawn(converse(Arc::clone(&socket), caller, target, datagrams));
+                let (socket, backends) = (Arc::clone(&socket), backends.clone());
+                conversations.spawn(async move {
+                    tokio::select! {
+                        () = converse(&socket, caller, target, datagrams) => {}
+                        () = gone(backends, target) => {}
+                    }
+                });
                 callers.insert(caller, sender.clone());
                 sender
             }
@@ -120,12 +174,7 @@ async fn serve_datagrams(socket: UdpSocket, target: SocketAddr) {
 }
 
 /// One caller's datagrams there and back, until nothing has been said for a while.
-async fn converse(
-    socket: Arc<UdpSocket>,
-    caller: SocketAddr,
-    target: SocketAddr,
-    mut datagrams: mpsc::Receiver<Vec<u8>>,
-) {
+async fn converse(socket: &UdpSocket, caller: SocketAddr, target: SocketAddr, mut datagrams: mpsc::Receiver<Vec<u8>>) {
     let any: IpAddr = if target.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let carried = async {
         let server = UdpSocket::bind((any, 0)).await?;

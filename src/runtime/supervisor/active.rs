@@ -12,7 +12,6 @@ use crate::engine::{ContainerId, ContainerState, EngineError, Event, EventAction
 use crate::runtime::cgroup::Cgroup;
 use crate::runtime::container::find::{self, failed};
 use crate::runtime::container::record::{Container, Standing};
-use crate::runtime::network::proxy::Proxy;
 use crate::runtime::store::{self, Durability, now};
 use crate::runtime::supervisor::connection::Client;
 use crate::runtime::supervisor::control::Answer;
@@ -54,7 +53,6 @@ pub(super) struct Run {
     pub(super) pidfd: Arc<OwnedFd>,
     pub(super) cgroup: Cgroup,
     pub(super) pump: Option<Pump>,
-    pub(super) proxy: Option<Proxy>,
     pub(super) monitor: Option<Monitor>,
     /// Keeps the root file system's last unmount off the path of a stop.
     pub(super) root: Option<Arc<OwnedFd>>,
@@ -65,14 +63,8 @@ pub(super) struct Run {
 
 impl Run {
     /// Of a process that was there before us.
-    pub(super) fn adopted(
-        pid: i32,
-        pidfd: Arc<OwnedFd>,
-        cgroup: Cgroup,
-        pump: Option<Pump>,
-        proxy: Option<Proxy>,
-    ) -> Run {
-        Run { pid, pidfd, cgroup, pump, proxy, monitor: None, root: None, attached: None, ended: None }
+    pub(super) fn adopted(pid: i32, pidfd: Arc<OwnedFd>, cgroup: Cgroup, pump: Option<Pump>) -> Run {
+        Run { pid, pidfd, cgroup, pump, monitor: None, root: None, attached: None, ended: None }
     }
 }
 
@@ -175,6 +167,11 @@ impl Supervisor {
                 active.standing.delay = tries.delay;
             }
         }
+        if matches!(state, State::Stopping { .. }) {
+            // Before it is told to stop, so that it can end what it has and gets nothing new.
+            self.show_readiness(id);
+        }
+        let Some(active) = self.containers.get_mut(id) else { return };
         // While a run is put away, what comes next waits for that: see `drained`.
         let ended = active.run.as_ref().is_some_and(|run| run.ended.is_some());
         match effect {

@@ -15,7 +15,6 @@ use crate::runtime::container::find;
 use crate::runtime::container::log::Mark;
 use crate::runtime::container::record::Container;
 use crate::runtime::network::files;
-use crate::runtime::network::proxy::Proxy;
 use crate::runtime::supervisor::active::{Run, missing};
 use crate::runtime::supervisor::connection::Client;
 use crate::runtime::supervisor::control::{Answer, Failure};
@@ -166,19 +165,18 @@ impl Supervisor {
                 }
             };
             let standing = &mut active.standing;
-            let mut holders = Vec::new();
             (standing.endpoints, standing.published) = (Vec::new(), Vec::new());
             if let Some(connection) = connection {
-                for (number, holder) in connection.holders.iter().enumerate() {
-                    self.link.hold(key(&format!("port/{number}/{}", holder.target)), holder.socket.try_clone()?);
+                for (key, socket) in self.published.to_keep(id)? {
+                    self.link.hold(key, socket);
                 }
+                self.published.serve(id)?;
                 if let Some(sockets) = &connection.dns {
                     self.link.hold(key("dns/udp"), sockets.udp.try_clone()?);
                     self.link.hold(key("dns/tcp"), sockets.tcp.try_clone()?);
                 }
                 standing.endpoints = connection.endpoints;
                 standing.published = connection.published;
-                holders = connection.holders;
                 if let Some(sockets) = connection.dns {
                     let asker = asker(&self.networks, container, &standing.endpoints);
                     self.resolver.serve(&id.0, asker, sockets)?;
@@ -191,13 +189,11 @@ impl Supervisor {
             standing.runs += 1;
             standing.exit_unknown = false;
             standing.probes.clear();
-            let proxy = if holders.is_empty() { None } else { Some(Proxy::start(holders)?) };
             let run = Run {
                 pid: started.pid,
                 pidfd: Arc::clone(&pidfd),
                 cgroup,
                 pump: Some(pump),
-                proxy,
                 monitor: None,
                 root: started.root,
                 attached,
@@ -215,6 +211,7 @@ impl Supervisor {
             active.standing.endpoints.iter().map(|endpoint| endpoint.network_id.clone()).collect();
         self.membership.join(id, &networks);
         self.swap_names();
+        self.show_readiness(id);
         Ok(time)
     }
 }

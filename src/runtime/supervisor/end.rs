@@ -22,6 +22,8 @@ impl Supervisor {
         let oom_killed = run.cgroup.usage().is_ok_and(|usage| usage.oom_kills > 0);
         run.ended = Some(Ending { status, oom_killed });
         let pump = run.pump.take();
+        self.withdraw(id);
+        let Some(active) = self.containers.get_mut(id) else { return };
         let since = match active.standing.state {
             ContainerState::Running { since, .. } => since,
             _ => now(),
@@ -76,7 +78,6 @@ impl Supervisor {
             std::thread::spawn(move || drop(root));
         }
         let cgroup = run.cgroup.clone();
-        drop(run.proxy.take());
         self.put_away(id);
         self.write(id);
         self.children.retain(|pid, _| *pid != run.pid);
@@ -100,21 +101,17 @@ impl Supervisor {
         self.settled();
     }
 
-    /// Takes a run's names, ports, addresses and files away.
+    /// Takes what is left of a run away: its names, ports and addresses, if they are still there, and its files.
     pub(super) fn put_away(&mut self, id: &ContainerId) {
-        self.resolver.stop(&id.0);
-        self.membership.leave(id);
-        self.swap_names();
+        self.withdraw(id);
         self.link.release(&format!("{}/", id.0));
         for path in self.layout.pipes(&self.project, id) {
             // It may never have had one.
             let _ = std::fs::remove_file(path);
         }
         if let Some(active) = self.containers.get_mut(id) {
-            let endpoints = std::mem::take(&mut active.standing.endpoints);
+            active.standing.endpoints.clear();
             active.standing.published.clear();
-            // An address that stays taken is freed with its network, or by the container's next start.
-            let _ = self.networks.disconnect(id, &endpoints);
         }
         if self.containers.values().all(|active| active.standing.endpoints.is_empty()) {
             self.membership.rest();

@@ -196,6 +196,7 @@ impl Supervisor {
         });
         self.write(id);
         if let Some(event) = event {
+            self.show_readiness(id);
             self.tell(event);
         }
         self.arm_probe(id);

@@ -19,6 +19,7 @@ pub mod logs;
 pub mod machine;
 mod names;
 mod orders;
+mod published;
 mod recover;
 mod removal;
 pub mod starter;
@@ -42,6 +43,7 @@ use crate::runtime::container::record::ProbeResult;
 use crate::runtime::keeper::protocol::LISTENER;
 use crate::runtime::layout::Layout;
 use crate::runtime::network::Networks;
+use crate::runtime::network::published::Published;
 use crate::runtime::start::program::Started;
 use crate::runtime::supervisor::active::Active;
 use crate::runtime::supervisor::connection::Client;
@@ -106,6 +108,7 @@ struct Supervisor {
     project: ProjectName,
     link: Link,
     networks: Networks,
+    published: Published,
     resolver: Resolver,
     membership: Membership,
     starter: Starter,
@@ -138,6 +141,7 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let listener = UnixListener::from_std(listener)?;
     let (queue, mut messages) = mpsc::unbounded_channel();
+    let published = Published::default();
     let mut supervisor = Supervisor {
         layout: layout.clone(),
         project: project.clone(),
@@ -145,7 +149,8 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
         networks: Networks::new(layout.clone()),
         resolver: Resolver::new(),
         membership: Membership::new(layout)?,
-        starter: Starter::new(layout)?,
+        starter: Starter::new(layout, &published)?,
+        published,
         queue,
         containers: BTreeMap::new(),
         children: HashMap::new(),

@@ -100,6 +100,7 @@ impl Supervisor {
         match done {
             Ok(()) => {
                 let event = active.event(now(), if wanted { EventAction::Pause } else { EventAction::Unpause });
+                self.show_readiness(id);
                 self.write(id);
                 self.tell(event);
                 client.tell(Answer::Done);

@@ -17,15 +17,16 @@ use crate::dns::Sockets;
 use crate::engine::{ContainerId, ContainerState};
 use crate::runtime::container::find;
 use crate::runtime::container::record::{Container, Standing};
-use crate::runtime::network::ports::{self, Holder, Target};
-use crate::runtime::network::proxy::Proxy;
+use crate::runtime::network::connect;
+use crate::runtime::network::ports::Target;
+use crate::runtime::network::published::{Claim, Front};
 use crate::runtime::network::resolver;
 use crate::runtime::supervisor::active::{Active, Run};
 use crate::runtime::supervisor::begin::{asker, open_pipe};
 use crate::runtime::supervisor::link::{Link, Word};
 use crate::runtime::supervisor::logs::{Pump, Rotation, Source, Writer};
 use crate::runtime::supervisor::machine::{State, Tries};
-use crate::runtime::supervisor::{Child, Message, Supervisor, starter};
+use crate::runtime::supervisor::{Child, Message, Supervisor, published, starter};
 use crate::runtime::sys;
 
 /// For how many milliseconds a container is tried to be held.
@@ -51,6 +52,8 @@ impl Supervisor {
                 self.ended(pid, status);
             }
         }
+        // A firewall that can't be asked is asked again by the next change; nothing else depends on it.
+        let _ = self.published.open_all(&self.networks);
         self.swap_names();
     }
 
@@ -67,15 +70,16 @@ impl Supervisor {
         let rotation = Rotation::of(&active.container.config.logging);
         let writer = Writer::open(&self.layout.log(&self.project, id), rotation);
         let pump = writer.and_then(|writer| Pump::start(writer, self.reopen(id)?));
+        self.adopt_ports(id, &active);
         let Some(pidfd) = pidfd.map(Arc::new) else {
             // It ended, and everything that knew how was killed, too.
             let Ok(nobody) = sys::pidfd_open(nix::unistd::getpid().as_raw()) else { return };
-            active.run = Some(Run::adopted(0, Arc::new(nobody), cgroup, pump.ok(), None));
+            active.run = Some(Run::adopted(0, Arc::new(nobody), cgroup, pump.ok()));
             self.containers.insert(id.clone(), active);
             return self.container_ended(id, None);
         };
-        let proxy = self.serve(id, &active, &pidfd);
-        active.run = Some(Run::adopted(pid, Arc::clone(&pidfd), cgroup, pump.ok(), proxy));
+        self.serve(id, &active, &pidfd);
+        active.run = Some(Run::adopted(pid, Arc::clone(&pidfd), cgroup, pump.ok()));
         let networks: Vec<String> =
             active.standing.endpoints.iter().map(|endpoint| endpoint.network_id.clone()).collect();
         self.containers.insert(id.clone(), active);
@@ -115,8 +119,8 @@ impl Supervisor {
         Ok(sources)
     }
 
-    /// Its resolver and its ports, from what the keeper held; anew, if the keeper was killed, too.
-    fn serve(&mut self, id: &ContainerId, active: &Active, process: &OwnedFd) -> Option<Proxy> {
+    /// Its resolver, from what the keeper held; anew, if the keeper was killed, too.
+    fn serve(&mut self, id: &ContainerId, active: &Active, process: &OwnedFd) {
         let key = |name: &str| format!("{}/{name}", id.0);
         let endpoints = &active.standing.endpoints;
         if !endpoints.is_empty()
@@ -131,20 +135,22 @@ impl Supervisor {
             // Without it names do not resolve until the next start; nothing else is touched.
             let _ = self.resolver.serve(&id.0, asker, Sockets { udp, tcp });
         }
-        let mut holders: Vec<Holder> = Vec::new();
-        for (number, port) in active.standing.published.iter().enumerate() {
-            let prefix = key(&format!("port/{number}/"));
-            let held = self.link.keys(&prefix).into_iter().find_map(|key| {
-                let target = key.strip_prefix(&prefix)?.parse().ok()?;
-                Some(Holder { port: port.clone(), target, socket: self.link.held(&key)? })
-            });
-            holders.extend(held.or_else(|| {
-                let holder = ports::hold_again(port, self.target(id, active)?)?;
-                self.link.hold(format!("{prefix}{}", holder.target), holder.socket.try_clone().ok()?);
-                Some(holder)
-            }));
+    }
+
+    /// Its ports, from what the keeper held; anew, if the keeper was killed, too.
+    fn adopt_ports(&mut self, id: &ContainerId, active: &Active) {
+        let Some(target) = self.target(id, active) else { return };
+        let group = connect::group(&active.container.config.slot);
+        let claim = Claim { container: id, group, target };
+        for port in &active.standing.published {
+            let socket = self.link.held(&Front::of(port).key());
+            self.published.adopt(&claim, port, published::readiness(active), socket);
         }
-        if holders.is_empty() { None } else { Proxy::start(holders).ok() }
+        for (key, socket) in self.published.to_keep(id).unwrap_or_default() {
+            self.link.hold(key, socket);
+        }
+        // Without it only what the firewall redirects is served, which is nearly all.
+        let _ = self.published.serve(id);
     }
 
     /// Where its published ports lead to, by the record of the network that publishes them.
@@ -175,7 +181,7 @@ impl Supervisor {
     }
 
     /// A process of a container that has none by its record was started by a supervisor that was killed before it could
-    /// write that down.
+    /// write that down; so were its names and ports.
     fn undo_start(&mut self, id: &ContainerId, container: &Container) {
         if let Ok(cgroup) = starter::cgroup(container)
             && cgroup.processes().is_ok_and(|processes| !processes.is_empty())
@@ -184,6 +190,7 @@ impl Supervisor {
             let _ = cgroup.kill();
         }
         self.link.release(&format!("{}/", id.0));
+        self.forget_names(id, container);
     }
 }
 

@@ -17,6 +17,7 @@ use crate::runtime::container::record::Container;
 use crate::runtime::image::store::Store;
 use crate::runtime::layout::Layout;
 use crate::runtime::network::connect::{ConnectRequest, Connection, Connector};
+use crate::runtime::network::published::Published;
 use crate::runtime::network::{NetworkError, Networks, files};
 use crate::runtime::start::program::{Parentage, Started};
 use crate::runtime::start::request::{
@@ -71,15 +72,15 @@ pub struct Starter {
 
 impl Starter {
     /// Starts the threads. They end with the last copy of this.
-    pub fn new(layout: &Layout) -> io::Result<Starter> {
+    pub fn new(layout: &Layout, published: &Published) -> io::Result<Starter> {
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..THREADS {
-            let (layout, queue) = (layout.clone(), Arc::clone(&queue));
+            let (layout, published, queue) = (layout.clone(), published.clone(), Arc::clone(&queue));
             std::thread::Builder::new()
                 .name(format!("starter-{number}"))
                 .stack_size(256 << 10)
-                .spawn(move || work(&layout, &queue))?;
+                .spawn(move || work(&layout, &published, &queue))?;
         }
         Ok(Starter { jobs })
     }
@@ -91,7 +92,7 @@ impl Starter {
     }
 }
 
-fn work(layout: &Layout, queue: &Mutex<mpsc::Receiver<Job>>) {
+fn work(layout: &Layout, published: &Published, queue: &Mutex<mpsc::Receiver<Job>>) {
     let networks = Networks::new(layout.clone());
     let mut connector = None;
     loop {
@@ -102,9 +103,13 @@ fn work(layout: &Layout, queue: &Mutex<mpsc::Receiver<Job>>) {
         };
         match job {
             Ok(Job::Start { container, io, done }) => {
-                let launched = connect(&mut connector, &networks)
+                let launched = connect(&mut connector, &networks, published)
                     .map_err(|error| failed(&container, error))
-                    .and_then(|connector| launch(layout, &networks, connector, &container, io));
+                    .and_then(|connector| launch(layout, &networks, connector, &container, io))
+                    .inspect_err(|_| {
+                        // The reason of the failed start is what matters; what stays open is swept by the next one.
+                        let _ = published.close(&networks, &container.id);
+                    });
                 done(launched);
             }
             Ok(Job::Exec { request, subject, done }) => {
@@ -117,10 +122,14 @@ fn work(layout: &Layout, queue: &Mutex<mpsc::Receiver<Job>>) {
 }
 
 /// The thread's connector, made when it is first needed.
-fn connect<'a>(connector: &'a mut Option<Connector>, networks: &Networks) -> Result<&'a mut Connector, NetworkError> {
+fn connect<'a>(
+    connector: &'a mut Option<Connector>,
+    networks: &Networks,
+    published: &Published,
+) -> Result<&'a mut Connector, NetworkError> {
     match connector {
         Some(connector) => Ok(connector),
-        none => Ok(none.insert(Connector::new(networks.clone())?)),
+        none => Ok(none.insert(Connector::new(networks.clone(), published.clone())?)),
     }
 }
 
@@ -454,13 +463,7 @@ fn network_error(container: &Container, error: NetworkError) -> EngineError {
         NetworkError::Invalid { .. } | NetworkError::NoSuchAddress { .. } => {
             EngineError::Invalid { subject: subject(container), reason: error.to_string() }
         }
-        NetworkError::PortTaken { address, protocol, holder, free } => EngineError::InUse {
-            subject: Subject::Port(format!("{address}/{protocol}")),
-            holder: match free {
-                Some(free) => format!("{holder}; {free} is free"),
-                None => holder,
-            },
-        },
+        error @ NetworkError::PortTaken { .. } => failed(container, error),
         error => failed(container, error),
     }
 }

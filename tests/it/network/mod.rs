@@ -5,4 +5,5 @@ mod connect;
 mod docker;
 mod names;
 mod publish;
+mod replicas;
 mod support;

@@ -1,32 +1,36 @@
 //! Published ports: reached from everywhere they should be, held, named when taken.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::collections::BTreeMap;
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 
 use xcompose::runtime::network::NetworkError;
-use xcompose::runtime::network::connect::Connection;
-use xcompose::runtime::network::proxy::Proxy;
+use xcompose::runtime::network::published::Readiness;
 use xcompose::values::protocol::Protocol;
 
-use crate::network::support::{Host, Outside, Spec, ask, config, echo_once, nft, serve_once, udp};
-use crate::support::{cannot_run, free_port};
+use crate::network::support::{Guest, Host, Outside, Spec, ask, config, echo_once, greeting, nft, serve_once, udp};
+use crate::support::{cannot_run, eventually, free_port};
 
-/// Serves a connection's held ports on a thread until dropped.
+/// Serves a container's ports on a thread until dropped.
 struct Serving {
     stop: Option<tokio::sync::oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
 }
 
 impl Serving {
-    fn of(connection: &mut Connection) -> Serving {
-        let holders = std::mem::take(&mut connection.holders);
+    fn of(host: &Host, guest: &Guest) -> Serving {
+        let (published, id) = (host.published.clone(), guest.id.clone());
         let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let (begun, began) = std::sync::mpsc::channel();
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let _proxy = Proxy::start(holders).unwrap();
+                published.serve(&id).unwrap();
+                begun.send(()).unwrap();
                 let _ = stopped.await;
             });
         });
+        began.recv().unwrap();
         Serving { stop: Some(stop), thread: Some(thread) }
     }
 }
@@ -111,8 +115,8 @@ fn what_no_rule_redirects_is_carried_by_the_proxy() {
     let port = free_port();
     let mut spec = Spec::new("web", &["n"]).publish(None, Some(port), 8080).publish(None, Some(port), 8080);
     spec.ports[1].protocol = Protocol::Udp;
-    let mut web = host.connect(&spec).unwrap();
-    let serving = Serving::of(&mut web.connection);
+    let web = host.connect(&spec).unwrap();
+    let serving = Serving::of(&host, &web);
     let served = web.serve_once(8080, "six");
     assert_eq!(ask(("::1".parse::<IpAddr>().unwrap(), port).into()).as_deref(), Some("six"));
     served.join().unwrap();
@@ -172,10 +176,10 @@ fn a_taken_port_names_who_has_it_and_one_that_is_free() {
     let error = host.connect(&Spec::new("db", &["n"]).publish(None, Some(port), 80)).map(drop).unwrap_err();
     let text = error.to_string();
     assert!(
-        text.starts_with(&format!("cannot publish tcp port 0.0.0.0:{port}: it is taken by container web")),
+        text.starts_with(&format!("Bind for 0.0.0.0:{port} (tcp) failed: port is already allocated: container web")),
         "{text}"
     );
-    assert!(text.contains("(project p); "), "{text}");
+    assert!(text.contains("(project p) has it; "), "{text}");
     let NetworkError::PortTaken { free: Some(free), .. } = error else { panic!("{text}") };
     let second = host.connect(&Spec::new("db", &["n"]).publish(None, Some(free), 80)).unwrap();
     host.disconnect(second);
@@ -247,5 +251,107 @@ fn a_redirection_left_behind_by_the_dead_gives_way() {
     assert_eq!(ask((Ipv4Addr::LOCALHOST, port).into()).as_deref(), Some("web"));
     served.join().unwrap();
     host.disconnect(web);
+    host.end();
+}
+
+/// Who answers to so many calls, by name.
+fn answers(calls: usize, call: impl Fn() -> Option<String>) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for _ in 0..calls {
+        *counts.entry(call().expect("an answer")).or_default() += 1;
+    }
+    counts
+}
+
+#[test]
+fn replicas_share_a_port_by_those_that_are_ready_and_a_leaving_one_keeps_its_connections() {
+    if cannot_run() {
+        return;
+    }
+    let host = Host::new();
+    let outside = Outside::new();
+    host.network("n");
+    let port = free_port();
+    let replica = |number: u8| {
+        let mut spec = Spec::new(&format!("web-{number}"), &["n"]).publish(None, Some(port), 8080);
+        spec.slot = format!("web/{number}");
+        host.connect(&spec).unwrap()
+    };
+    let replicas = [replica(1), replica(2), replica(3)];
+    let serving = Serving::of(&host, &replicas[0]);
+    let [one, two, three] = &replicas;
+    let servers: Vec<_> =
+        replicas.iter().zip(["one", "two", "three"]).map(|(guest, name)| guest.serve(8080, name)).collect();
+    let ready = |guest: &Guest, readiness| host.published.set(&host.networks, &guest.id, readiness).unwrap();
+    ready(one, Readiness::Ready);
+    ready(two, Readiness::Ready);
+    // From here, from another machine, and by the proxy: those two, and both of them.
+    let here = || greeting((Ipv4Addr::LOCALHOST, port).into());
+    let there = || outside.inside(|| greeting(SocketAddr::new(outside.here, port)));
+    let carried = || greeting(("::1".parse::<IpAddr>().unwrap(), port).into());
+    for call in [&here as &dyn Fn() -> Option<String>, &there, &carried] {
+        let counts = answers(40, call);
+        assert!(counts.len() == 2 && !counts.contains_key("three"), "{counts:?}");
+    }
+    ready(three, Readiness::Ready);
+    assert_eq!(answers(120, here).len(), 3);
+    // A connection to one that leaves goes on; nobody new comes.
+    let mut word = [0; 3];
+    let mut kept = std::iter::repeat_with(|| TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap())
+        .find(|mut stream| stream.read_exact(&mut word).is_ok() && &word == b"one")
+        .unwrap();
+    ready(one, Readiness::Leaving);
+    assert!(!answers(40, here).contains_key("one"));
+    kept.write_all(b"still there?").unwrap();
+    kept.read_exact(&mut word).unwrap();
+    assert_eq!(&word, b"one");
+    drop(kept);
+    // Whoever held the port first may go; the port stays. Another service does not get it.
+    let error = host.connect(&Spec::new("db", &["n"]).publish(None, Some(port), 80)).map(drop).unwrap_err();
+    assert!(error.to_string().contains("port is already allocated: container web-1"), "{error}");
+    drop(servers);
+    let [one, two, three] = replicas;
+    host.disconnect(one);
+    host.disconnect(three);
+    let served = two.serve_once(8080, "last");
+    assert_eq!(here().as_deref(), Some("last"));
+    served.join().unwrap();
+    host.disconnect(two);
+    drop(serving);
+    assert_eq!(here(), None);
+    host.end();
+}
+
+#[test]
+fn a_datagram_caller_that_does_not_stop_calling_is_led_to_the_next_container() {
+    if cannot_run() {
+        return;
+    }
+    let host = Host::new();
+    let outside = Outside::new();
+    host.network("n");
+    let port = free_port();
+    let caller = outside.inside(|| UdpSocket::bind("0.0.0.0:0").unwrap());
+    caller.set_read_timeout(Some(std::time::Duration::from_millis(100))).unwrap();
+    let at = SocketAddr::new(outside.here, port);
+    let call = || {
+        // Refused while nobody is there: that is told with the next call.
+        let _ = caller.send_to(b"ping", at);
+        let mut buffer = [0; 16];
+        caller.recv(&mut buffer).ok()
+    };
+    assert_eq!(call(), None);
+    for round in 0..2 {
+        let mut spec = Spec::new("web", &["n"]).publish(None, Some(port), 5000);
+        spec.ports[0].protocol = Protocol::Udp;
+        // Not the same place, so not the same address.
+        spec.slot = format!("web/{round}");
+        let web = host.connect(&spec).unwrap();
+        let _serving = Serving::of(&host, &web);
+        let echoed = echo_once(web.inside(|| udp("0.0.0.0:5000")));
+        assert_eq!(eventually("an answer", call), 4);
+        assert_eq!(echoed.join().unwrap().ip(), outside.there);
+        host.disconnect(web);
+    }
     host.end();
 }

@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::{AsFd, OwnedFd};
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 
 use nix::sched::{CloneFlags, setns};
@@ -12,6 +14,7 @@ use xcompose::engine::{Attachment, ContainerId, NetworkConfig, PortMapping};
 use xcompose::runtime::layout::Layout;
 use xcompose::runtime::network::connect::{ConnectRequest, Connection, Connector};
 use xcompose::runtime::network::firewall::table_name;
+use xcompose::runtime::network::published::Published;
 use xcompose::runtime::network::record::NetworkRecord;
 use xcompose::runtime::network::{NetworkError, Networks};
 use xcompose::values::protocol::Protocol;
@@ -22,13 +25,14 @@ use crate::support::PATIENCE;
 pub struct Host {
     root: tempfile::TempDir,
     pub networks: Networks,
+    pub published: Published,
 }
 
 impl Host {
     pub fn new() -> Host {
         let root = tempfile::Builder::new().prefix("xc-net-").tempdir().unwrap();
         let networks = Networks::new(Layout::new(root.path().join("data"), root.path().join("run")));
-        Host { root, networks }
+        Host { root, networks, published: Published::default() }
     }
 
     pub fn table(&self) -> String {
@@ -41,10 +45,10 @@ impl Host {
 
     /// Connects a container as a start thread does.
     pub fn connect(&self, spec: &Spec) -> Result<Guest, NetworkError> {
-        let networks = self.networks.clone();
+        let (networks, published) = (self.networks.clone(), self.published.clone());
         let spec = spec.clone();
         thread::spawn(move || {
-            let mut connector = Connector::new(networks)?;
+            let mut connector = Connector::new(networks, published)?;
             let request = ConnectRequest {
                 container: &spec.id,
                 name: &spec.name.parse().unwrap(),
@@ -69,6 +73,7 @@ impl Host {
     }
 
     pub fn disconnect(&self, guest: Guest) {
+        self.published.close(&self.networks, &guest.id).1.unwrap();
         self.networks.disconnect(&guest.id, &guest.connection.endpoints).unwrap();
     }
 
@@ -205,6 +210,29 @@ impl Guest {
         serve_once(listener, word)
     }
 
+    /// Answers every connection with a word, and each thing that is said there with the word again; until dropped.
+    pub fn serve(&self, port: u16, word: &'static str) -> Server {
+        let listener = self.inside(|| TcpListener::bind(("0.0.0.0", port)).unwrap());
+        let stopped = Arc::new(AtomicBool::new(false));
+        let stop = Arc::clone(&stopped);
+        let thread = thread::spawn(move || {
+            while let Ok((mut connection, _)) = listener.accept() {
+                if stop.load(Ordering::Relaxed) {
+                    return;
+                }
+                thread::spawn(move || {
+                    let mut buffer = [0; 64];
+                    let mut length = 1;
+                    while length > 0 && connection.write_all(word.as_bytes()).is_ok() {
+                        length = connection.read(&mut buffer).unwrap_or(0);
+                    }
+                });
+            }
+        });
+        let netns = self.connection.netns.try_clone().unwrap();
+        Server { stopped, wake: (netns, port), thread: Some(thread) }
+    }
+
     /// Whether a connection out of it is made, and what is said there.
     pub fn ask(&self, address: SocketAddr) -> Option<String> {
         self.inside(|| ask(address))
@@ -214,6 +242,32 @@ impl Guest {
         let output = self.inside(|| Command::new(command[0]).args(&command[1..]).output().unwrap());
         String::from_utf8(output.stdout).unwrap()
     }
+}
+
+/// A server in a container.
+pub struct Server {
+    stopped: Arc<AtomicBool>,
+    wake: (OwnedFd, u16),
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        let (netns, port) = &self.wake;
+        drop(inside(netns, || TcpStream::connect(("127.0.0.1", *port))));
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
+/// What a [`Server`] says to somebody who has nothing to say.
+pub fn greeting(address: SocketAddr) -> Option<String> {
+    let mut connection = TcpStream::connect(address).ok()?;
+    connection.shutdown(std::net::Shutdown::Write).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).ok()?;
+    Some(answer)
 }
 
 pub fn serve_once(listener: TcpListener, word: &'static str) -> JoinHandle<SocketAddr> {

@@ -1,0 +1,84 @@
+//! Which process of the machine has a port that we want, as far as it can be seen from here.
+
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use crate::values::protocol::Protocol;
+
+/// Who has a port when it can't be found out.
+pub(super) const UNKNOWN: &str = "another program";
+
+/// Which process of the machine has a port: `nginx (pid 812)`. `None` if that can't be found out, as of a
+/// process in another container.
+pub(super) fn process_on(address: SocketAddr, protocol: Protocol) -> Option<String> {
+    let inode = inode_on(address, protocol)?;
+    let wanted = format!("socket:[{inode}]");
+    for process in fs::read_dir("/proc").ok()?.flatten() {
+        let Some(pid) = process.file_name().to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        let Ok(files) = fs::read_dir(process.path().join("fd")) else { continue };
+        if files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|link| link == Path::new(&wanted))) {
+            let command = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
+            // If it is one of ours, no container is written down as the holder yet: that one starts at this moment.
+            let program = |process: &Path| fs::read_link(process.join("exe")).ok();
+            let ours = program(&process.path()).is_some_and(|exe| Some(exe) == program(Path::new("/proc/self")));
+            let command = if ours { "another container that is starting" } else { command.trim_end() };
+            return Some(format!("{command} (pid {pid})"));
+        }
+    }
+    None
+}
+
+/// The inode of the socket that stands in the way of a bind to this address.
+fn inode_on(address: SocketAddr, protocol: Protocol) -> Option<u64> {
+    // Listening TCP sockets; bound, unconnected UDP ones.
+    let (tables, state) = match protocol {
+        Protocol::Tcp => (["tcp", "tcp6"], "0A"),
+        Protocol::Udp => (["udp", "udp6"], "07"),
+        Protocol::Sctp => return None,
+    };
+    tables.iter().find_map(|table| {
+        let text = fs::read_to_string(format!("/proc/thread-self/net/{table}")).ok()?;
+        text.lines().skip(1).find_map(|line| {
+            let fields: Vec<&str> = line.split_whitespace().collect();
+            let (host, port) = fields.get(1)?.rsplit_once(':')?;
+            let same_port = u16::from_str_radix(port, 16).ok()? == address.port();
+            (same_port && *fields.get(3)? == state && clashes(host, address.ip()))
+                .then(|| fields.get(9)?.parse().ok())?
+        })
+    })
+}
+
+/// Whether a socket bound to an address, as `/proc/net` prints it, is in the way of another.
+fn clashes(host: &str, wanted: IpAddr) -> bool {
+    let any = host.bytes().all(|digit| digit == b'0');
+    match (host.len(), wanted) {
+        // A word in the byte order of the machine.
+        (8, IpAddr::V4(wanted)) => {
+            let bound = u32::from_str_radix(host, 16).map(|word| Ipv4Addr::from(word.to_ne_bytes()));
+            any || wanted.is_unspecified() || bound == Ok(wanted)
+        }
+        // `::` takes IPv4 too, unless it was told not to; who can say.
+        (32, IpAddr::V4(_)) => any,
+        (32, IpAddr::V6(wanted)) => {
+            let words = (0..4).filter_map(|at| u32::from_str_radix(host.get(at * 8..at * 8 + 8)?, 16).ok());
+            let bytes: Vec<u8> = words.flat_map(u32::to_ne_bytes).collect();
+            any || wanted.is_unspecified() || bytes == wanted.octets()
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_proc_net_are_read_in_the_machines_byte_order() {
+        let word = u32::from_ne_bytes([127, 0, 0, 1]);
+        assert!(clashes(&format!("{word:08X}"), "127.0.0.1".parse().unwrap()));
+        assert!(!clashes(&format!("{word:08X}"), "127.0.0.2".parse().unwrap()));
+        assert!(clashes("00000000", "127.0.0.2".parse().unwrap()));
+        assert!(!clashes("zz", "127.0.0.2".parse().unwrap()));
+    }
+}
