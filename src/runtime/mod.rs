@@ -147,6 +147,16 @@ impl Runtime {
         Ok(observed)
     }
 
+    /// Removes what killed commands and power cuts have left of containers that were never wholly made.
+    fn sweep(&self, project: &ProjectName) -> Result<(), EngineError> {
+        for id in find::containers(&self.layout, project)? {
+            if !find::is_made(&self.layout, project, &id).map_err(find::failed("read", id.short()))? {
+                remove::sweep(&self.layout, project, &id)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Every container of the machine: image and name.
     fn in_use(&self) -> Result<Vec<(Container, Standing)>, EngineError> {
         let mut all = Vec::new();
@@ -277,7 +287,9 @@ impl Engine for Runtime {
         project: &ProjectName,
         waiting: &(dyn for<'a> Fn(&'a str) + Send + Sync),
     ) -> Result<Box<dyn Send + Sync>, EngineError> {
-        project_lock::lock(&self.layout, project, waiting).await
+        let lock = project_lock::lock(&self.layout, project, waiting).await?;
+        self.sweep(project)?;
+        Ok(lock)
     }
 
     async fn create_network(&self, config: &NetworkConfig) -> Result<String, EngineError> {

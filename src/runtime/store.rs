@@ -20,14 +20,34 @@ pub fn write<T: Serialize>(path: &Path, record: &T, durable: Durability) -> io::
         file.write_all(&text)?;
         if durable == Durability::Disk {
             file.sync_data()?;
+            return fs::rename(&temporary, path);
         }
-        fs::rename(&temporary, path)
+        replace(&temporary, path)
     });
     if written.is_err() {
         // The first failure is the one to report; what is left is only a stray temporary file.
         let _ = fs::remove_file(&temporary);
     }
     written
+}
+
+/// Puts a record on disk that was written to outlast processes only, and the folder's entry for it.
+pub fn persist(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_data()?;
+    path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_data())
+}
+
+/// Gives a file another's name by swapping the two and removing what was there before.
+///
+/// A plain rename over a file makes ext4 begin to write out the new one at once (`auto_da_alloc` in ext4(5)): for a record
+/// that need not outlast the machine that is a wait for the disk for nothing, and one more at its removal.
+fn replace(new: &Path, path: &Path) -> io::Result<()> {
+    let exchange = rustix::fs::RenameFlags::EXCHANGE;
+    match rustix::fs::renameat_with(rustix::fs::CWD, new, rustix::fs::CWD, path, exchange) {
+        Ok(()) => fs::remove_file(new),
+        // There is none yet, or this file system can't swap.
+        Err(_) => fs::rename(new, path),
+    }
 }
 
 /// Removes what writers that were killed have left of the record at `path`. Nobody may be writing it now.
@@ -61,14 +81,24 @@ pub enum Durability {
     Memory,
 }
 
-/// Reads a record; `None` if there is no file. A file that is not a whole record is an error of kind `InvalidData`.
+/// Reads a record; `None` if there is no file. An error of kind `UnexpectedEof` says that it was never wholly written
+/// (the machine lost its power); one of kind `InvalidData`, that it says something else than expected.
 pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match fs::read(path) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
-            io::Error::new(io::ErrorKind::InvalidData, format!("{} is damaged: {error}", path.display()))
+            let kind = if error.is_data() { io::ErrorKind::InvalidData } else { io::ErrorKind::UnexpectedEof };
+            io::Error::new(kind, format!("{} is damaged: {error}", path.display()))
         }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// Like [`read`], for records that need not outlast the machine: one that was never wholly written does not exist.
+pub fn read_whole<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
+    match read(path) {
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        other => other,
     }
 }
 
@@ -101,9 +131,18 @@ mod tests {
         assert_eq!(read::<u32>(&path).unwrap(), None);
         write(&path, &7_u32, Durability::Disk).unwrap();
         assert_eq!(read(&path).unwrap(), Some(7_u32));
-        fs::write(&path, "{").unwrap();
-        let error = read::<u32>(&path).unwrap_err();
+        fs::write(&path, "\"of something else\"").unwrap();
+        let error = read_whole::<u32>(&path).unwrap_err();
         assert!(error.kind() == io::ErrorKind::InvalidData && error.to_string().contains("record.json"));
+        // What a power cut leaves: nothing, a part, or zeros.
+        for torn in ["", "{", "\0\0\0"] {
+            fs::write(&path, torn).unwrap();
+            let error = read::<u32>(&path).unwrap_err();
+            assert!(error.kind() == io::ErrorKind::UnexpectedEof && error.to_string().contains("record.json"));
+            assert_eq!(read_whole::<u32>(&path).unwrap(), None);
+        }
+        write(&path, &8_u32, Durability::Memory).unwrap();
+        assert_eq!((read(&path).unwrap(), fs::read_dir(folder.path()).unwrap().count()), (Some(8_u32), 1));
     }
 
     #[test]

@@ -81,6 +81,19 @@ pub fn send<Socket: AsFd>(socket: Socket, bytes: &[u8], files: &[BorrowedFd<'_>]
     socket::sendmsg::<()>(socket.as_fd().as_raw_fd(), &[io::IoSlice::new(bytes)], control, MsgFlags::MSG_NOSIGNAL, None)
 }
 
+/// Closes a file in the kernel's own time, even if this process ends now: what closing it takes is waited for by nobody.
+///
+/// The file is sent to a socket that nobody can reach any more, itself in its own queue: the kernel's collector of such
+/// loops (unix_gc in net/unix/garbage.c, a worker of its own since Linux 6.9) lets it go. Where that fails, and on older
+/// kernels, it is closed here and now.
+pub fn abandon(file: OwnedFd) {
+    let pair = std::os::unix::net::UnixDatagram::pair();
+    if let Ok((sender, receiver)) = pair {
+        // Not sent, it is closed at the end of this function, as everything is.
+        let _ = send(&sender, &[0], &[receiver.as_fd(), file.as_fd()]);
+    }
+}
+
 /// Lets tokio tell when `file` can be read. It has to be one that epoll takes.
 pub fn readable(file: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     // SAFETY: an owned descriptor is open and names the same file for as long as it lives.
@@ -155,6 +168,14 @@ pub fn pidfd_status<Process: AsFd>(process: Process) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_abandoned_file_is_closed() {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        abandon(writer.into());
+        // The end of the stream comes when the last writer is closed.
+        assert_eq!(std::io::Read::read(&mut reader, &mut [0]).unwrap(), 0);
+    }
 
     #[test]
     fn files_travel_with_a_message_and_the_status_of_a_dead_child_is_found_twice() {

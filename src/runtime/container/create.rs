@@ -91,7 +91,8 @@ pub fn create(
     }
     let write = || -> io::Result<()> {
         store::write(&layout.standing(&config.project, &container.id), &Standing::new(), Durability::Memory)?;
-        store::write(&layout.container_record(&config.project, &container.id), &container, Durability::Disk)
+        // The supervisor puts it on disk when it has started.
+        store::write(&layout.container_record(&config.project, &container.id), &container, Durability::Memory)
     };
     write().map_err(failed("create", config.name.as_str()))?;
     undo.armed = false;
@@ -330,7 +331,9 @@ pub(super) fn claim(
             return Ok(());
         }
         let Some((project, id)) = find::owner(layout, name).map_err(failed("read", name.as_str()))? else { continue };
-        if layout.container_record(&project, &id).exists() || !sweep(layout, &project, &id)? {
+        if find::is_made(layout, &project, &id).map_err(failed("read", name.as_str()))?
+            || !sweep(layout, &project, &id)?
+        {
             return Err(exists());
         }
         // The folder is gone, so the claim is nobody's.

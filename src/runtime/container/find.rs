@@ -5,6 +5,8 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::str::SplitAsciiWhitespace;
 
+use serde::de::IgnoredAny;
+
 use crate::engine::{ContainerId, ContainerState, EngineError, Subject};
 use crate::runtime::container::record::{Container, ProcessMark, Standing};
 use crate::runtime::layout::Layout;
@@ -80,6 +82,11 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// Whether a container was wholly made, whatever its record says.
+pub fn is_made(layout: &Layout, project: &ProjectName, id: &ContainerId) -> io::Result<bool> {
+    Ok(store::read_whole::<IgnoredAny>(&layout.container_record(project, id))?.is_some())
+}
+
 /// A container's record and how it stands; `None` if it is not wholly made.
 pub fn load(
     layout: &Layout,
@@ -87,8 +94,12 @@ pub fn load(
     id: &ContainerId,
 ) -> Result<Option<(Container, Standing)>, EngineError> {
     let read = || -> io::Result<Option<(Container, Standing)>> {
-        let Some(container) = store::read(&layout.container_record(project, id))? else { return Ok(None) };
-        Ok(Some((container, store::read(&layout.standing(project, id))?.unwrap_or_default())))
+        let Some(container) = store::read_whole(&layout.container_record(project, id))? else { return Ok(None) };
+        let standing = match store::read(&layout.standing(project, id)) {
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Standing::lost(),
+            other => other?.unwrap_or_default(),
+        };
+        Ok(Some((container, standing)))
     };
     read().map_err(failed("read", id.short()))
 }

@@ -118,6 +118,9 @@ pub struct ProbeResult {
     pub output: String,
 }
 
+/// What is told of an exit that nobody knows: Docker's word for it.
+pub const UNKNOWN: i32 = 255;
+
 impl Standing {
     /// Of a container that was made and never started.
     pub fn new() -> Standing {
@@ -132,6 +135,15 @@ impl Standing {
             endpoints: Vec::new(),
             published: Vec::new(),
             probes: Vec::new(),
+        }
+    }
+
+    /// Of a container that had been started when the machine lost its power, and what became of it with it.
+    pub fn lost() -> Standing {
+        Standing {
+            state: ContainerState::Exited { status: UNKNOWN, finished: 0, oom_killed: false },
+            exit_unknown: true,
+            ..Standing::new()
         }
     }
 }

@@ -111,7 +111,7 @@ pub fn sweep(layout: &Layout, project: &ProjectName, id: &ContainerId) -> Result
         return Ok(true);
     }
     let Some(_lock) = hold(&path).map_err(failed("remove", id.short()))? else { return Ok(false) };
-    if layout.container_record(project, id).exists() {
+    if find::is_made(layout, project, id).map_err(failed("read", id.short()))? {
         return Ok(false);
     }
     folder(layout, project, id).map_err(failed("remove", id.short()))?;

@@ -122,10 +122,13 @@ fn classic(lower: &[PathBuf], writable: Option<&Writable<'_>>) -> Result<OwnedFd
 const FIXED: [(&CStr, Option<&CStr>); 3] =
     [(c"index", Some(c"off")), (c"redirect_dir", Some(c"nofollow")), (c"metacopy", Some(c"off"))];
 
+/// The folders of the layer made by [`make_init_layer`].
+pub const INIT_FOLDERS: [&str; 4] = ["proc", "sys", "dev", "etc"];
+
 /// Makes the one layer that lies topmost in every container: the places that are mounted over, so that no start makes
 /// them in the writable layer, whatever the image has there.
 pub fn make_init_layer(at: &Path) -> io::Result<()> {
-    for folder in ["proc", "sys", "dev", "etc"] {
+    for folder in INIT_FOLDERS {
         fs::create_dir_all(at.join(folder))?;
     }
     for file in ["etc/hosts", "etc/hostname", "etc/resolv.conf", ".dockerenv"] {

@@ -94,6 +94,8 @@ impl Supervisor {
                 let pid = active.run.as_ref().map(|run| run.pid);
                 let restarted = active.asked == Some(Next::Start);
                 self.write(id);
+                // Its task ends after us.
+                let _ = self.records.send(self.layout.container_record(&self.project, id));
                 self.step(id, machine::Event::Spawned);
                 self.tell(event);
                 self.begin_health(id);

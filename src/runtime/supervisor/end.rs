@@ -1,18 +1,18 @@
 //! A run ends: its status, the rest of its output, and everything of it put away.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::engine::{ContainerId, ContainerState, EventAction};
 use crate::runtime::container::log::Mark;
+use crate::runtime::container::record::UNKNOWN;
 use crate::runtime::store::now;
 use crate::runtime::supervisor::active::Ending;
 use crate::runtime::supervisor::control::Answer;
 use crate::runtime::supervisor::logs::{Rotation, Writer};
 use crate::runtime::supervisor::machine::{self, State, Tries};
+use crate::runtime::supervisor::unmount::Unmount;
 use crate::runtime::supervisor::{Message, Supervisor, exit_code};
-
-/// What is told of an exit that nobody knows: Docker's word for it.
-pub(super) const UNKNOWN: i32 = 255;
 
 impl Supervisor {
     /// The first process of a container has ended; `None`: nobody knows how.
@@ -73,9 +73,8 @@ impl Supervisor {
             active.asked = None;
         }
         let attached = run.attached.take();
-        // The last unmount may write out a whole file system; nobody waits for that.
-        if let Some(root) = run.root.take() {
-            std::thread::spawn(move || drop(root));
+        if let Some(root) = run.root.take().and_then(Arc::into_inner) {
+            tokio::spawn(Unmount::new(root).later());
         }
         let cgroup = run.cgroup.clone();
         self.put_away(id);

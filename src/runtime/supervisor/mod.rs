@@ -19,14 +19,17 @@ pub mod logs;
 pub mod machine;
 mod names;
 mod orders;
+mod persist;
 mod published;
 mod recover;
 mod removal;
 pub mod starter;
+mod unmount;
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -112,6 +115,8 @@ struct Supervisor {
     resolver: Resolver,
     membership: Membership,
     starter: Starter,
+    /// Takes records of containers that have just started.
+    records: mpsc::UnboundedSender<PathBuf>,
     queue: mpsc::UnboundedSender<Message>,
     containers: BTreeMap<ContainerId, Active>,
     children: HashMap<i32, Child>,
@@ -151,6 +156,7 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
         membership: Membership::new(layout)?,
         starter: Starter::new(layout, &published)?,
         published,
+        records: persist::start(),
         queue,
         containers: BTreeMap::new(),
         children: HashMap::new(),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, mpsc};
 
 use crate::engine::{EngineError, Mount, MountSource, NamespaceMode, NetworkMode, ProcessIo, Subject};
@@ -23,7 +23,7 @@ use crate::runtime::start::program::{Parentage, Started};
 use crate::runtime::start::request::{
     self, Durability, EtcFiles, ExecRequest, Namespace, Network, Propagation, Request, Rootfs, Shm,
 };
-use crate::runtime::start::{self, StartError};
+use crate::runtime::start::{self, StartError, rootfs};
 use crate::runtime::sys;
 use crate::runtime::sys::mount::own_binary;
 use crate::runtime::volume::Volumes;
@@ -73,6 +73,7 @@ pub struct Starter {
 impl Starter {
     /// Starts the threads. They end with the last copy of this.
     pub fn new(layout: &Layout, published: &Published) -> io::Result<Starter> {
+        rootfs::make_init_layer(&layout.init_layer())?;
         let (jobs, queue) = mpsc::channel::<Job>();
         let queue = Arc::new(Mutex::new(queue));
         for number in 0..THREADS {
@@ -324,7 +325,7 @@ fn compile(
     };
     Ok(Request {
         rootfs: Rootfs {
-            lower: container.layers.iter().rev().cloned().collect(),
+            lower: lower(layout, container),
             upper: folder.join("upper"),
             work: folder.join("work"),
             durability: if config.auto_remove { Durability::Volatile } else { Durability::Durable },
@@ -358,6 +359,16 @@ fn compile(
         cgroup_view: cgroup.view(),
         io,
     })
+}
+
+/// The image's layers, topmost first, below the one with the places that are mounted over. Where the image has a link in
+/// such a place, a folder over it would hide what the link shows: there the start makes what is missing by itself.
+fn lower(layout: &Layout, container: &Container) -> Vec<PathBuf> {
+    let linked = |layer: &PathBuf| {
+        rootfs::INIT_FOLDERS.iter().any(|folder| layer.join(folder).symlink_metadata().is_ok_and(|at| at.is_symlink()))
+    };
+    let init = Some(layout.init_layer()).filter(|_| !container.layers.iter().any(linked));
+    init.into_iter().chain(container.layers.iter().rev().cloned()).collect()
 }
 
 /// What a container's processes have in common; its own command line.

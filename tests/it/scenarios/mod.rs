@@ -5,3 +5,4 @@ mod faults;
 mod hello;
 mod leftovers;
 mod lifecycle;
+mod power_cut;
