@@ -5,7 +5,8 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::values::names::{ContainerName, NetworkName};
+use crate::values::mac_address::MacAddress;
+use crate::values::names::{ContainerName, InterfaceName, NetworkName};
 use crate::values::protocol::Protocol;
 
 /// How a container is connected.
@@ -38,9 +39,9 @@ pub struct Attachment {
     /// Further addresses of the link.
     pub link_local_ips: Vec<IpAddr>,
     /// Static hardware address.
-    pub mac_address: Option<String>,
+    pub mac_address: Option<MacAddress>,
     /// Name of the interface inside; default `eth0`, `eth1`, …
-    pub interface_name: Option<String>,
+    pub interface_name: Option<InterfaceName>,
     /// The highest has the default route.
     pub gw_priority: i64,
     /// Options of the endpoint.

@@ -31,6 +31,23 @@ pub struct NetworkConfig {
     pub pools: Vec<AddressPool>,
 }
 
+impl NetworkConfig {
+    /// A bridge of which nothing else is said.
+    pub fn bridge(name: NetworkName) -> NetworkConfig {
+        NetworkConfig {
+            name,
+            labels: Labels::new(),
+            driver: "bridge".to_owned(),
+            driver_opts: BTreeMap::new(),
+            internal: false,
+            attachable: false,
+            enable_ipv4: true,
+            enable_ipv6: false,
+            pools: Vec::new(),
+        }
+    }
+}
+
 /// Addresses of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AddressPool {

@@ -182,6 +182,7 @@ fn resolve(reference: &mut String, what: &'static str, siblings: &dyn Siblings) 
 /// What the configuration hash is made from: everything of the service that a container is made from, and nothing that
 /// differs between replicas or may change while the container stays (contents of secrets, scale of link targets).
 fn neutral(project: &Project, service: &Service) -> Result<ContainerConfig, PlanError> {
+    let network = networks::mode(project, service)?;
     Ok(ContainerConfig {
         name: replica_name(project, service, 1)?,
         project: project.name.clone(),
@@ -206,8 +207,8 @@ fn neutral(project: &Project, service: &Service) -> Result<ContainerConfig, Plan
         healthcheck: service.healthcheck.clone(),
         mounts: mounts::own(project, service)?,
         read_only: service.read_only,
-        network: networks::mode(project, service)?,
-        ports: networks::ports(service),
+        ports: networks::ports(service, &network),
+        network,
         expose: service.expose.iter().flat_map(|all| (all.first..=all.last).map(|port| (port, all.protocol))).collect(),
         extra_hosts: service.extra_hosts.clone(),
         dns: networks::resolver(service),

@@ -1,5 +1,7 @@
 //! Why there is no plan. Every one of them is for the user, before anything has been done; texts are Docker Compose's.
 
+use crate::spec::diagnostic::Location;
+use crate::spec::project::keys::NetworkKey;
 use crate::values::image_ref::ImageRef;
 use crate::values::names::{ContainerName, InvalidName, NetworkName, ServiceName, VolumeName};
 
@@ -43,6 +45,16 @@ pub enum PlanError {
     /// An external network does not exist.
     #[error("network {0} declared as external, but could not be found")]
     ExternalNetwork(NetworkName),
+    /// A network wants a driver that there is not.
+    #[error("networks.{network}: driver {driver:?} is not supported: only bridge is ({location})")]
+    NetworkDriver {
+        /// Its key.
+        network: NetworkKey,
+        /// The driver.
+        driver: String,
+        /// Where it stands.
+        location: Location,
+    },
     /// An external volume does not exist.
     #[error("external volume {:?} not found", .0.as_str())]
     ExternalVolume(VolumeName),

@@ -26,6 +26,41 @@ pub(super) enum Fate {
     Recreate(Box<NetworkConfig>, Cause),
 }
 
+/// A network that every engine has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Builtin {
+    /// One bridge for whoever wants no network of a project.
+    Bridge,
+    /// The machine's own interfaces.
+    Host,
+    /// Only loopback.
+    None,
+}
+
+impl std::fmt::Display for Builtin {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.write_str(match self {
+            Builtin::Bridge => "the engine's bridge",
+            Builtin::Host => "the host's own interfaces",
+            Builtin::None => "no interfaces",
+        })
+    }
+}
+
+/// The name of the engine's own bridge.
+pub(super) const BRIDGE: &str = "bridge";
+
+/// Which of the engine's own networks an external one is.
+pub(super) fn builtin(network: &Network) -> Option<Builtin> {
+    match network.name.as_str() {
+        _ if !network.external => None,
+        BRIDGE => Some(Builtin::Bridge),
+        "host" => Some(Builtin::Host),
+        "none" => Some(Builtin::None),
+        _ => None,
+    }
+}
+
 /// The networks that a service is connected to, by key.
 pub(super) fn of(service: &Service) -> impl Iterator<Item = &NetworkKey> {
     let list = match &service.network {
@@ -47,13 +82,13 @@ pub(super) fn decide(
         let Some(wanted) = project.networks.get(*key) else { continue };
         let there = observed.networks.iter().find(|network| network.config.name == wanted.name);
         if wanted.external {
-            if there.is_none() {
+            if there.is_none() && builtin(wanted).is_none() {
                 return Err(PlanError::ExternalNetwork(wanted.name.clone()));
             }
             fates.insert(wanted.name.clone(), Fate::Keep);
             continue;
         }
-        let config = config(project, key, wanted);
+        let config = config(project, key, wanted)?;
         let fate = match there {
             None => Fate::Create(Box::new(config)),
             Some(there) => compare(project, config, there, plan),
@@ -83,17 +118,25 @@ fn compare(project: &Project, wanted: NetworkConfig, there: &ObservedNetwork, pl
 }
 
 /// What a network of the project is made from.
-fn config(project: &Project, key: &NetworkKey, wanted: &Network) -> NetworkConfig {
+fn config(project: &Project, key: &NetworkKey, wanted: &Network) -> Result<NetworkConfig, PlanError> {
+    let driver = match wanted.driver.as_deref() {
+        // Containers of one machine need no overlay to reach each other.
+        None | Some(BRIDGE | "default" | "overlay") => BRIDGE,
+        Some(driver) => {
+            let (driver, location) = (driver.to_owned(), wanted.location.clone());
+            return Err(PlanError::NetworkDriver { network: key.clone(), driver, location });
+        }
+    };
     let pool = |pool: &crate::spec::project::network::Pool| AddressPool {
-        subnet: pool.subnet.clone(),
-        ip_range: pool.ip_range.clone(),
+        subnet: pool.subnet.map(String::from),
+        ip_range: pool.ip_range.map(String::from),
         gateway: pool.gateway,
         aux_addresses: pool.aux_addresses.clone(),
     };
     let mut config = NetworkConfig {
         name: wanted.name.clone(),
         labels: wanted.labels.clone(),
-        driver: wanted.driver.clone().unwrap_or_else(|| "bridge".to_owned()),
+        driver: driver.to_owned(),
         driver_opts: wanted.driver_opts.clone(),
         internal: wanted.internal,
         attachable: wanted.attachable,
@@ -110,7 +153,7 @@ fn config(project: &Project, key: &NetworkKey, wanted: &Network) -> NetworkConfi
     ] {
         config.labels.insert(label.to_owned(), value);
     }
-    config
+    Ok(config)
 }
 
 /// Makes the networks; `stopped` are the steps that stop what is connected to the one to be made anew. Returns the step

@@ -36,6 +36,18 @@ impl Walk {
     /// Their names are the driver's own, so no table of fields has them.
     fn network_options(&mut self, model: &Node) {
         for (network, entry) in under(model, "networks").into_iter().flat_map(Mapping::iter) {
+            let text = |key: &str| entry.node.as_mapping()?.get(key);
+            if let Some(driver) = text("driver").filter(|driver| driver.as_str() == Some("overlay")) {
+                let message = format!(
+                    "networks.{network}.driver: an overlay joins several machines; on this one the network is a bridge"
+                );
+                self.found.push(Diagnostic::warning(&driver.at, message));
+            }
+            let ipam = under(&entry.node, "ipam").and_then(|ipam| ipam.get("driver"));
+            if let Some(driver) = ipam.filter(|driver| !matches!(driver.as_str(), Some("default" | "") | None)) {
+                let message = format!("networks.{network}.ipam.driver: only `default` is supported");
+                self.found.push(Diagnostic::warning(&driver.at, message));
+            }
             for (option, value) in under(&entry.node, "driver_opts").into_iter().flat_map(Mapping::iter) {
                 if !NETWORK_OPTIONS.contains(&option) {
                     let message =

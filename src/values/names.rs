@@ -99,6 +99,18 @@ name!(
     "start with a letter or digit, then use letters, digits, `_`, `.` and `-`"
 );
 
+name!(
+    /// What the kernel calls a network interface.
+    InterfaceName, "interface", is_interface,
+    "use at most 15 characters, without `/`, `:` and spaces"
+);
+
+/// As `dev_valid_name` in the kernel has it.
+fn is_interface(text: &str) -> bool {
+    let allowed = |c: char| !c.is_whitespace() && !['/', ':', '\0'].contains(&c);
+    !text.is_empty() && text.len() <= 15 && text.chars().all(allowed) && text != "." && text != ".."
+}
+
 fn is_project(text: &str) -> bool {
     let part = |c: u8| c.is_ascii_lowercase() || c.is_ascii_digit();
     text.bytes().next().is_some_and(part) && text.bytes().all(|c| part(c) || c == b'_' || c == b'-')

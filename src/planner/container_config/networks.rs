@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::engine::{Attachment, ContainerConfig, DnsConfig, NetworkMode, PortMapping};
 use crate::planner::container_config::{SERVICE_REFERENCE, Siblings};
 use crate::planner::error::PlanError;
+use crate::planner::networks::{self, Builtin};
 use crate::spec::project::Project;
 use crate::spec::project::network::{Attachment as Wanted, NetworkMode as Mode};
 use crate::spec::project::service::Service;
@@ -15,23 +16,35 @@ pub(super) fn mode(project: &Project, service: &Service) -> Result<NetworkMode, 
     Ok(match &service.network {
         Mode::None => NetworkMode::None,
         Mode::Host => NetworkMode::Host,
-        Mode::Bridge => NetworkMode::Networks(vec![plain("bridge".try_into().map_err(PlanError::Name)?, service)]),
+        Mode::Bridge => {
+            NetworkMode::Networks(vec![plain(networks::BRIDGE.try_into().map_err(PlanError::Name)?, service)])
+        }
         Mode::Named(name) => NetworkMode::Networks(vec![plain(name.clone(), service)]),
         Mode::Service(other) => NetworkMode::Container(format!("{SERVICE_REFERENCE}{other}")),
         Mode::Container(container) => NetworkMode::Container(container.clone()),
         Mode::Networks(wanted) => {
             let mut attachments = Vec::with_capacity(wanted.len());
             for (key, attachment) in wanted {
-                let network = project.networks.get(key).ok_or_else(|| PlanError::Invalid {
-                    service: service.name.clone(),
-                    reason: format!("refers to undefined network {key}"),
-                })?;
-                attachments.push(attach(network.name.clone(), service, attachment));
+                let invalid = |reason| PlanError::Invalid { service: service.name.clone(), reason };
+                let network =
+                    project.networks.get(key).ok_or_else(|| invalid(format!("refers to undefined network {key}")))?;
+                let mut attachment = attach(network.name.clone(), service, attachment);
+                match networks::builtin(network) {
+                    None => {}
+                    Some(Builtin::Bridge) => attachment.aliases.clear(),
+                    Some(builtin) if wanted.len() > 1 => {
+                        let name = &network.name;
+                        return Err(invalid(format!("cannot be on network {name} ({builtin}) and on others at once")));
+                    }
+                    Some(Builtin::Host) => return Ok(NetworkMode::Host),
+                    Some(Builtin::None) => return Ok(NetworkMode::None),
+                }
+                attachments.push(attachment);
             }
             if let Some(first) = attachments.first_mut()
                 && first.mac_address.is_none()
             {
-                first.mac_address.clone_from(&service.mac_address);
+                first.mac_address = service.mac_address;
             }
             NetworkMode::Networks(attachments)
         }
@@ -42,7 +55,7 @@ pub(super) fn mode(project: &Project, service: &Service) -> Result<NetworkMode, 
 fn plain(network: NetworkName, service: &Service) -> Attachment {
     let mut attachment = attach(network, service, &Wanted::default());
     attachment.aliases.clear();
-    attachment.mac_address.clone_from(&service.mac_address);
+    attachment.mac_address = service.mac_address;
     attachment
 }
 
@@ -66,7 +79,7 @@ fn attach(network: NetworkName, service: &Service, wanted: &Wanted) -> Attachmen
         ipv4_address: wanted.ipv4_address,
         ipv6_address: wanted.ipv6_address,
         link_local_ips: wanted.link_local_ips.clone(),
-        mac_address: wanted.mac_address.clone(),
+        mac_address: wanted.mac_address,
         interface_name: wanted.interface_name.clone(),
         gw_priority: wanted.gw_priority,
         driver_opts: wanted.driver_opts.clone(),
@@ -94,8 +107,8 @@ pub(super) fn link(config: &mut ContainerConfig, service: &Service, siblings: &d
 }
 
 /// Published ports; on the host's own interfaces they mean nothing.
-pub(super) fn ports(service: &Service) -> Vec<PortMapping> {
-    if service.network == Mode::Host {
+pub(super) fn ports(service: &Service, network: &NetworkMode) -> Vec<PortMapping> {
+    if *network == NetworkMode::Host {
         return Vec::new();
     }
     let mapping = |port: &crate::spec::project::network::Port| PortMapping {

@@ -1,11 +1,11 @@
 //! New containers, those for one command among them.
 
-use crate::engine::ContainerConfig;
+use crate::engine::{ContainerConfig, NetworkMode};
 use crate::planner::container_config::Template;
 use crate::planner::containers::{self, Circumstances, Decided, Fate, Replica};
 use crate::planner::converge::Converge;
 use crate::planner::error::PlanError;
-use crate::planner::plan::{Action, Cause, ContainerRef, Replaced, StepId, Target};
+use crate::planner::plan::{Action, Cause, ContainerRef, Replaced, StepId, Target, Warning};
 use crate::planner::request::{AnonymousVolumes, RunStart};
 use crate::planner::start::{Member, Now, Wish};
 use crate::planner::{leftovers, networks, volumes};
@@ -19,6 +19,10 @@ impl<'a> Converge<'a> {
             let Some(decided) = self.decided.get(&name) else { continue };
             let service = decided.template.service();
             let needs = self.needs(service);
+            let anew = decided.replicas.iter().any(|replica| !matches!(replica.fate, Fate::Keep(_)));
+            if anew && !service.ports.is_empty() && decided.template.config().network == NetworkMode::Host {
+                self.plan.warnings.push(Warning::PortsDiscarded(name.clone()));
+            }
             let mut new = Vec::new();
             for replica in &decided.replicas {
                 let (old, cause) = match &replica.fate {

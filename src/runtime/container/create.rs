@@ -125,7 +125,7 @@ fn check(layout: &Layout, config: &ContainerConfig) -> Result<(), EngineError> {
     if let NetworkMode::Networks(attachments) = &config.network {
         let networks = Networks::new(layout.clone());
         for attachment in attachments {
-            networks.find(&attachment.network).map_err(|error| match error {
+            networks.find_or_make(&attachment.network).map_err(|error| match error {
                 NetworkError::NotFound(name) => EngineError::NotFound(Subject::Network(name.to_string())),
                 error => EngineError::Failed {
                     verb: "read",

@@ -14,6 +14,7 @@ use crate::runtime::container::find::{self, failed};
 use crate::runtime::container::record::Container;
 use crate::runtime::image::tree::remove_tree;
 use crate::runtime::layout::Layout;
+use crate::runtime::network::Networks;
 use crate::runtime::store::{self, Durability};
 use crate::runtime::supervisor::starter;
 use crate::runtime::volume::Volumes;
@@ -53,6 +54,10 @@ pub fn remove(
         EngineError::Failed { verb: "remove", subject, source: Box::new(error) }
     })?;
     folder(layout, project, id).map_err(failed("remove", name))?;
+    Networks::new(layout.clone()).forget_container(&container.config).map_err(|error| {
+        let subject = Subject::Container(name.to_owned());
+        EngineError::Failed { verb: "remove", subject, source: Box::new(error) }
+    })?;
     Ok(container)
 }
 

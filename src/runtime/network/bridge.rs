@@ -23,7 +23,7 @@ pub fn ensure(socket: &mut Socket, network: &NetworkRecord) -> Result<(), OsErro
                 Some(IpAddr::V4(gateway)) => veth::mac_of(gateway),
                 Some(IpAddr::V6(_)) | None => veth::mac_of(std::net::Ipv4Addr::LOCALHOST),
             };
-            socket.run(vec![Request::bridge(&network.bridge, mac, network.mtu())])?;
+            socket.run(vec![Request::bridge(&network.bridge, mac.octets(), network.mtu())])?;
             let made = match socket.index(&network.bridge)? {
                 Some(index) => complete(socket, network, index),
                 None => Err(OsError { call: "find bridge", subject: network.bridge.clone(), errno: Errno::ENODEV }),

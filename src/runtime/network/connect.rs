@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
 use nix::sched::{self, CloneFlags};
 
 use crate::dns::Sockets;
@@ -18,10 +19,11 @@ use crate::runtime::network::published::{Claim, Published};
 use crate::runtime::network::record::{EndpointRecord, Lease, NetworkRecord};
 use crate::runtime::network::resolver;
 use crate::runtime::network::veth::{self, Interface};
-use crate::runtime::network::{NetworkError, Networks, random_hex, remove_if_there};
+use crate::runtime::network::{NetworkError, Networks, random_hex};
 use crate::runtime::store::{self, Durability};
 use crate::runtime::sys::{OrOs, OsError};
-use crate::values::names::{ContainerName, ProjectName};
+use crate::values::cidr::Cidr;
+use crate::values::names::{ContainerName, InterfaceName, ProjectName};
 
 /// What a container's connection is made from.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +74,23 @@ struct Leg<'a> {
     attachment: &'a Attachment,
     key: String,
     lease: Lease,
+    /// Tells others that somebody is about to have these addresses.
+    _mark: Mark,
     interface: Interface,
+}
+
+/// A locked file: it counts while this process lives and has not undone it.
+#[derive(Debug)]
+struct Mark {
+    path: PathBuf,
+    _lock: Flock<File>,
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        // One that stays is not locked any more and counts for nothing.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
 impl Connector {
@@ -111,17 +129,20 @@ impl Connector {
     ) -> Result<Vec<PublishedPort>, NetworkError> {
         let mut unnamed = 0;
         for attachment in request.attachments {
-            let network = self.networks.find(&attachment.network)?;
+            let network = self.networks.find_or_make(&attachment.network)?;
             self.networks.ensure_with(&network, &mut self.host)?;
-            let (key, lease) = self.networks.lease(&network, request, attachment)?;
-            let name = attachment.interface_name.clone().unwrap_or_else(|| {
-                let prefix = network.config.driver_opts.get("com.docker.network.container_iface_prefix");
-                let name = format!("{}{unnamed}", prefix.map_or("eth", String::as_str));
-                unnamed += 1;
-                name
-            });
+            let name = match &attachment.interface_name {
+                Some(name) => name.clone(),
+                None => {
+                    let prefix = network.config.driver_opts.get("com.docker.network.container_iface_prefix");
+                    let name = format!("{}{unnamed}", prefix.map_or("eth", String::as_str));
+                    unnamed += 1;
+                    InterfaceName::try_from(name).map_err(|error| invalid(&network, error.to_string()))?
+                }
+            };
+            let (key, lease, mark) = self.networks.lease(&network, request, attachment)?;
             let interface = interface(&network, attachment, &lease, name)?;
-            legs.push(Leg { network, attachment, key, lease, interface });
+            legs.push(Leg { network, attachment, key, lease, _mark: mark, interface });
         }
         add_gateways(legs);
         let Some(publishing) = legs.iter().find(|leg| !leg.interface.gateways.is_empty()) else {
@@ -191,8 +212,6 @@ impl Connector {
             let record = endpoint_record(request, leg, own);
             let path = self.networks.endpoint(&leg.network.id, request.container);
             store::write(&path, &record, Durability::Memory).or_os("write", path.display().to_string())?;
-            let mark = self.networks.connecting(&leg.network.id, request.container);
-            remove_if_there(std::fs::remove_file(&mark), &mark)?;
             endpoints.push(Endpoint {
                 network: record.network,
                 network_id: record.network_id,
@@ -217,6 +236,15 @@ impl Connector {
     }
 }
 
+/// What the name of a [`Mark`] ends with.
+const CONNECTING: &str = ".connecting";
+
+/// Whether whoever made a mark lives and has not undone it.
+fn is_locked(mark: &Path) -> bool {
+    let Ok(file) = File::open(mark) else { return false };
+    Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err()
+}
+
 /// Docker's: any user may open low ports and ping.
 const SYSCTLS: [(&str, &str); 2] =
     [("net/ipv4/ip_unprivileged_port_start", "0"), ("net/ipv4/ping_group_range", "0 2147483647")];
@@ -225,39 +253,44 @@ fn own_namespace() -> Result<OwnedFd, OsError> {
     Ok(File::open("/proc/thread-self/ns/net").or_os("open", "/proc/thread-self/ns/net")?.into())
 }
 
+fn invalid(network: &NetworkRecord, reason: String) -> NetworkError {
+    NetworkError::Invalid { network: network.config.name.clone(), reason }
+}
+
 fn interface(
     network: &NetworkRecord,
     attachment: &Attachment,
     lease: &Lease,
-    name: String,
+    name: InterfaceName,
 ) -> Result<Interface, NetworkError> {
-    let invalid = |reason: String| NetworkError::Invalid { network: attachment.network.clone(), reason };
-    let mac = match (&attachment.mac_address, lease.ipv4, lease.ipv6) {
-        (Some(text), _, _) => veth::parse_mac(text).ok_or_else(|| invalid(format!("invalid MAC address: {text}")))?,
+    let mac = match (attachment.mac_address, lease.ipv4, lease.ipv6) {
+        (Some(address), _, _) => address,
         (None, Some(address), _) => veth::mac_of(address),
         (None, None, Some(address)) => {
             let [.., a, b, c, d] = address.octets();
             veth::mac_of(Ipv4Addr::new(a, b, c, d))
         }
-        (None, None, None) => return Err(invalid("neither IPv4 nor IPv6 is enabled".to_owned())),
+        (None, None, None) => return Err(invalid(network, "neither IPv4 nor IPv6 is enabled".to_owned())),
     };
-    if name.is_empty() || name.len() > 15 || name.contains(['/', ' ', ':']) || name == "." || name == ".." {
-        return Err(invalid(format!("{name:?} can't be the name of an interface")));
-    }
-    let prefix = |ipv4: bool| network.subnet(ipv4).map_or(if ipv4 { 32 } else { 128 }, |subnet| subnet.cidr.prefix());
-    let mut addresses: Vec<(IpAddr, u8)> = Vec::new();
-    addresses.extend(lease.ipv4.map(|address| (address.into(), prefix(true))));
-    addresses.extend(lease.ipv6.map(|address| (address.into(), prefix(false))));
+    let leased = lease.addresses().filter_map(|address| Some((address, network.subnet_of(address)?.cidr)));
+    let own: Vec<Cidr> = leased.clone().map(|(_, cidr)| cidr).collect();
+    let neighbours = network
+        .subnets
+        .iter()
+        .map(|subnet| subnet.cidr)
+        .filter(|cidr| !own.contains(cidr) && own.iter().any(|own| own.is_ipv4() == cidr.is_ipv4()));
+    let mut addresses: Vec<(IpAddr, u8)> = leased.map(|(address, cidr)| (address, cidr.prefix())).collect();
     let link_local = |address: &IpAddr| (*address, if address.is_ipv4() { 16 } else { 64 });
     addresses.extend(attachment.link_local_ips.iter().map(link_local));
     Ok(Interface {
         // Not the container's own: the former interface of a restarted container may still be on its way out.
         host_name: format!("xe-{}", random_hex::<6>()?),
-        name,
+        name: name.into(),
         bridge: network.bridge.clone(),
         peers: if network.flag("bridge.enable_icc", true) { Peers::Reachable } else { Peers::Isolated },
         mac,
         addresses,
+        neighbours: neighbours.collect(),
         gateways: Vec::new(),
         mtu: network.mtu(),
     })
@@ -267,9 +300,8 @@ fn interface(
 fn add_gateways(legs: &mut [Leg<'_>]) {
     for ipv4 in [true, false] {
         let gateway = |leg: &Leg<'_>| {
-            let leased = if ipv4 { leg.lease.ipv4.is_some() } else { leg.lease.ipv6.is_some() };
-            let usable = leased && !leg.network.config.internal;
-            leg.network.subnet(ipv4).filter(|_| usable).map(|subnet| subnet.gateway)
+            let leased = leg.lease.addresses().find(|address| address.is_ipv4() == ipv4)?;
+            leg.network.subnet_of(leased).filter(|_| !leg.network.config.internal).map(|subnet| subnet.gateway)
         };
         let best = legs
             .iter_mut()
@@ -307,7 +339,7 @@ fn endpoint_record(request: &ConnectRequest<'_>, leg: &Leg<'_>, published: Vec<P
         network_id: leg.network.id.clone(),
         ipv4: leg.lease.ipv4,
         ipv6: leg.lease.ipv6,
-        mac: veth::print_mac(leg.interface.mac),
+        mac: leg.interface.mac.to_string(),
         names,
         published,
     }
@@ -355,16 +387,12 @@ impl Networks {
         network: &NetworkRecord,
         request: &ConnectRequest<'_>,
         attachment: &Attachment,
-    ) -> Result<(String, Lease), NetworkError> {
+    ) -> Result<(String, Lease, Mark), NetworkError> {
         let name = &network.config.name;
-        let _busy = self.lock_network(&network.id)?;
-        // It may have been removed, or made anew, a moment ago.
-        if self.find(name)?.id != network.id {
-            return Err(NetworkError::NotFound(name.clone()));
-        }
+        let _busy = self.lock_network(name, &network.id)?;
         let mut leases = self.leases(name)?;
         let connected = |container: &ContainerId| {
-            self.endpoint(&network.id, container).exists() || self.connecting(&network.id, container).exists()
+            self.endpoint(&network.id, container).exists() || is_locked(&self.connecting(&network.id, container))
         };
         let mut leasing = Leasing { network, leases: &mut leases, container: request.container, connected: &connected };
         let (key, lease) = leasing.grant(request.project.as_str(), request.slot, attachment)?;
@@ -373,33 +401,38 @@ impl Networks {
             self.write_leases(name, &leases)?;
         }
         // The addresses are in use from now on, although the names do not resolve yet.
-        let mark = self.connecting(&network.id, request.container);
-        File::create(&mark).or_os("create", mark.display().to_string())?;
-        Ok((key, lease))
+        let path = self.connecting(&network.id, request.container);
+        let file = File::create(&path).or_os("create", path.display().to_string())?;
+        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno);
+        let mark = Mark { _lock: lock.or_os("flock", path.display().to_string())?, path };
+        Ok((key, lease, mark))
+    }
+
+    /// Whether somebody is about to be connected to a network. To be asked by who holds its lock.
+    pub(super) fn is_being_joined(&self, network: &str) -> Result<bool, NetworkError> {
+        let folder = self.layout().endpoints(network);
+        let entries = std::fs::read_dir(&folder).or_os("list", folder.display().to_string())?;
+        Ok(entries.flatten().any(|entry| {
+            entry.file_name().as_encoded_bytes().ends_with(CONNECTING.as_bytes()) && is_locked(&entry.path())
+        }))
     }
 
     /// There while a container is being connected.
     fn connecting(&self, network: &str, container: &ContainerId) -> PathBuf {
-        self.layout().endpoints(network).join(format!("{}.connecting", container.0))
+        self.layout().endpoints(network).join(format!("{}{CONNECTING}", container.0))
     }
 
     /// Undoes a lease, unless somebody comes back to it.
     fn give_back(&self, leg: &Leg<'_>, request: &ConnectRequest<'_>) -> Result<(), NetworkError> {
-        let mark = self.connecting(&leg.network.id, request.container);
-        remove_if_there(std::fs::remove_file(&mark), &mark)?;
         if leg.key != request.container.0 {
             return Ok(());
         }
-        let _busy = self.lock_network(&leg.network.id)?;
-        let name = &leg.network.config.name;
-        let mut leases = self.leases(name)?;
-        leases.leases.remove(&leg.key);
-        self.write_leases(name, &leases)
+        self.end_leases(&leg.network.config.name, &leg.network.id, |key| key == leg.key)
     }
 
     fn remember_ports(&self, leg: &Leg<'_>, chosen: BTreeMap<String, u16>) -> Result<(), NetworkError> {
-        let _busy = self.lock_network(&leg.network.id)?;
         let name = &leg.network.config.name;
+        let _busy = self.lock_network(name, &leg.network.id)?;
         let mut leases = self.leases(name)?;
         if let Some(lease) = leases.leases.get_mut(&leg.key) {
             lease.ports = chosen;

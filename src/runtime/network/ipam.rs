@@ -1,158 +1,11 @@
 //! Addresses: subnets that avoid what is there, and the lowest free address of one. Pure.
 
 use std::collections::BTreeSet;
-use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::str::FromStr;
-
-use serde::{Deserialize, Serialize};
+use std::net::{IpAddr, Ipv6Addr};
 
 use crate::engine::AddressPool;
 use crate::runtime::network::record::Subnet;
-
-/// A range of addresses that share a prefix; its host bits are zero.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Cidr {
-    address: IpAddr,
-    prefix: u8,
-}
-
-/// Not an address range.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("invalid CIDR address: {0}")]
-pub struct InvalidCidr(String);
-
-impl Cidr {
-    /// The range of this size around an address; a prefix that is too long counts as the whole address.
-    pub fn new(address: IpAddr, prefix: u8) -> Cidr {
-        let prefix = prefix.min(width(address));
-        let mask = !tail_mask(width(address), prefix);
-        Cidr { address: from_bits(address, to_bits(address) & mask), prefix }
-    }
-
-    /// Its first address.
-    pub fn first(self) -> IpAddr {
-        self.address
-    }
-
-    /// Its last address.
-    pub fn last(self) -> IpAddr {
-        from_bits(self.address, to_bits(self.address) | tail_mask(width(self.address), self.prefix))
-    }
-
-    /// How many leading bits are fixed.
-    pub fn prefix(self) -> u8 {
-        self.prefix
-    }
-
-    /// Of IPv4.
-    pub fn is_ipv4(self) -> bool {
-        self.address.is_ipv4()
-    }
-
-    /// Whether an address lies in it.
-    pub fn contains(self, address: IpAddr) -> bool {
-        self.is_ipv4() == address.is_ipv4() && Cidr::new(address, self.prefix) == self
-    }
-
-    /// Whether another range lies in it.
-    pub fn covers(self, other: Cidr) -> bool {
-        self.prefix <= other.prefix && self.contains(other.address)
-    }
-
-    /// Whether the two share an address.
-    pub fn overlaps(self, other: Cidr) -> bool {
-        self.covers(other) || other.covers(self)
-    }
-}
-
-fn width(address: IpAddr) -> u8 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-/// The bits behind a prefix, set.
-fn tail_mask(width: u8, prefix: u8) -> u128 {
-    1_u128.checked_shl(u32::from(width - prefix)).map_or(u128::MAX, |bit| bit - 1)
-}
-
-fn to_bits(address: IpAddr) -> u128 {
-    match address {
-        IpAddr::V4(address) => u128::from(address.to_bits()),
-        IpAddr::V6(address) => address.to_bits(),
-    }
-}
-
-/// An address of the same family as `like`; bits above its width are dropped.
-fn from_bits(like: IpAddr, bits: u128) -> IpAddr {
-    match like {
-        IpAddr::V4(_) => Ipv4Addr::from_bits((bits & u128::from(u32::MAX)) as u32).into(),
-        IpAddr::V6(_) => Ipv6Addr::from_bits(bits).into(),
-    }
-}
-
-impl FromStr for Cidr {
-    type Err = InvalidCidr;
-
-    fn from_str(text: &str) -> Result<Cidr, InvalidCidr> {
-        let wrong = || InvalidCidr(text.to_owned());
-        let (address, prefix) = text.split_once('/').ok_or_else(wrong)?;
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let prefix: u8 = prefix.parse().map_err(|_| wrong())?;
-        if prefix > width(address) {
-            return Err(wrong());
-        }
-        Ok(Cidr::new(address, prefix))
-    }
-}
-
-impl TryFrom<String> for Cidr {
-    type Error = InvalidCidr;
-
-    fn try_from(text: String) -> Result<Cidr, InvalidCidr> {
-        text.parse()
-    }
-}
-
-impl From<Cidr> for String {
-    fn from(cidr: Cidr) -> String {
-        cidr.to_string()
-    }
-}
-
-impl fmt::Display for Cidr {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "{}/{}", self.address, self.prefix)
-    }
-}
-
-/// Where subnets come from when the user names none: Docker's pools, then many small ones for machines with hundreds of
-/// projects.
-const POOLS: [(Ipv4Addr, u8, u8); 3] = [
-    (Ipv4Addr::new(172, 16, 0, 0), 12, 16),
-    (Ipv4Addr::new(192, 168, 0, 0), 16, 20),
-    (Ipv4Addr::new(10, 200, 0, 0), 13, 24),
-];
-
-/// The first subnet of our pools that overlaps nothing in use; `None` when all are taken.
-pub fn choose(used: &[Cidr]) -> Option<Cidr> {
-    let fits = |candidate: &Cidr| !used.iter().any(|used| used.overlaps(*candidate));
-    POOLS.iter().flat_map(|(base, outer, inner)| parts(*base, *outer, *inner)).find(fits)
-}
-
-fn parts(base: Ipv4Addr, outer: u8, inner: u8) -> impl Iterator<Item = Cidr> {
-    // Docker leaves out 172.16.0.0/16.
-    let skip = usize::from(base == Ipv4Addr::new(172, 16, 0, 0));
-    let count = 1_u32 << (inner - outer);
-    (0..count)
-        .map(move |part| Cidr::new(Ipv4Addr::from_bits(base.to_bits() + (part << (32 - inner))).into(), inner))
-        .skip(skip)
-}
-
-/// How many subnets the pools have in all.
-pub fn pool_count() -> usize {
-    POOLS.iter().map(|(base, outer, inner)| parts(*base, *outer, *inner).count()).sum()
-}
+use crate::values::cidr::{Cidr, InvalidCidr};
 
 /// A unique local IPv6 subnet (RFC 4193) out of random bits.
 pub fn unique_local(random: u64) -> Cidr {
@@ -234,28 +87,23 @@ impl Subnet {
 
 /// Network and broadcast address, where a subnet has them.
 fn is_end(cidr: Cidr, address: IpAddr) -> bool {
-    let point_to_point = cidr.prefix >= width(address) - 1;
+    let point_to_point = cidr.host_bits() <= 1;
     !point_to_point && (address == cidr.first() || (cidr.is_ipv4() && address == cidr.last()))
 }
 
 fn lowest(cidr: Cidr, range: Cidr, taken: &BTreeSet<IpAddr>) -> Option<IpAddr> {
-    let (first, last) = (to_bits(range.first()), to_bits(range.last()));
     // No more candidates are looked at than there are taken ones, and the two ends.
-    (first..=last)
-        .take(taken.len() + 3)
-        .map(|bits| from_bits(cidr.address, bits))
-        .find(|address| !is_end(cidr, *address) && !taken.contains(address))
+    let candidates = range.addresses().take(taken.len() + 3);
+    candidates.into_iter().find(|address| !is_end(cidr, *address) && !taken.contains(address))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use proptest::prelude::*;
 
     use super::*;
-
-    fn cidr(text: &str) -> Cidr {
-        text.parse().unwrap()
-    }
 
     fn pool(subnet: &str) -> AddressPool {
         AddressPool {
@@ -264,16 +112,6 @@ mod tests {
             gateway: None,
             aux_addresses: std::collections::BTreeMap::new(),
         }
-    }
-
-    #[test]
-    fn subnets_come_in_dockers_order_and_avoid_what_is_in_use() {
-        assert_eq!(choose(&[]), Some(cidr("172.17.0.0/16")));
-        assert_eq!(choose(&[cidr("172.16.0.0/12")]), Some(cidr("192.168.0.0/20")));
-        assert_eq!(choose(&[cidr("172.16.0.0/12"), cidr("192.168.3.7/32")]), Some(cidr("192.168.16.0/20")));
-        assert_eq!(choose(&[cidr("172.16.0.0/12"), cidr("192.168.0.0/16")]), Some(cidr("10.200.0.0/24")));
-        assert_eq!(choose(&[cidr("0.0.0.0/0")]), None);
-        assert!(pool_count() > 2000);
     }
 
     #[test]
@@ -338,15 +176,6 @@ mod tests {
                 prop_assert!(subnet.usable(address));
                 prop_assert!(taken.insert(address));
             }
-        }
-
-        #[test]
-        fn overlap_is_symmetric_and_a_parsed_range_prints_as_itself(
-            a in any::<u32>(), b in any::<u32>(), p in 0_u8..=32, q in 0_u8..=32,
-        ) {
-            let (a, b) = (Cidr::new(Ipv4Addr::from_bits(a).into(), p), Cidr::new(Ipv4Addr::from_bits(b).into(), q));
-            prop_assert_eq!(a.overlaps(b), b.overlaps(a));
-            prop_assert_eq!(a.to_string().parse::<Cidr>().unwrap(), a);
         }
     }
 }

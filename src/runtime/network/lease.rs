@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::engine::{Attachment, ContainerId};
 use crate::runtime::network::NetworkError;
-use crate::runtime::network::record::{Lease, Leases, NetworkRecord, Subnet};
+use crate::runtime::network::record::{Lease, Leases, NetworkRecord};
 
 /// One decision over a network's leases.
 pub struct Leasing<'a> {
@@ -52,19 +52,17 @@ impl Leasing<'_> {
         wanted: Option<IpAddr>,
         former: Option<IpAddr>,
     ) -> Result<Option<IpAddr>, NetworkError> {
-        let subnet = match (self.network.subnet(ipv4), wanted) {
-            (Some(subnet), _) => subnet.clone(),
-            (None, None) => return Ok(None),
-            (None, Some(wanted)) => return Err(self.invalid(outside(wanted))),
-        };
         if let Some(wanted) = wanted {
-            return self.fixed(key, &subnet, wanted).map(Some);
+            return self.fixed(key, wanted).map(Some);
         }
+        let network = self.network;
+        let Some(first) = network.subnet(ipv4) else { return Ok(None) };
         let taken = self.taken(key, ipv4);
-        if let Some(former) = former.filter(|former| subnet.usable(*former) && !taken.contains(former)) {
+        let usable = |address: IpAddr| network.subnet_of(address).is_some_and(|subnet| subnet.usable(address));
+        if let Some(former) = former.filter(|former| usable(*former) && !taken.contains(former)) {
             return Ok(Some(former));
         }
-        if let Some(free) = subnet.lowest_free(&taken) {
+        if let Some(free) = network.of_family(ipv4).find_map(|subnet| subnet.lowest_free(&taken)) {
             return Ok(Some(free));
         }
         // None is free: the lowest of those that were kept for slots without a running container.
@@ -74,7 +72,9 @@ impl Leasing<'_> {
             .iter()
             .filter(|(other, lease)| *other != key && !(self.connected)(&lease.container))
             .filter_map(|(other, lease)| Some((address_of(lease, ipv4)?, other.clone())))
-            .filter(|(address, _)| subnet.range.unwrap_or(subnet.cidr).contains(*address))
+            .filter(|(address, _)| {
+                network.subnet_of(*address).is_some_and(|subnet| subnet.range.unwrap_or(subnet.cidr).contains(*address))
+            })
             .min();
         match idle {
             Some((address, other)) => {
@@ -83,26 +83,27 @@ impl Leasing<'_> {
             }
             None => {
                 let family = if ipv4 { "IPv4" } else { "IPv6" };
-                let name = &self.network.config.name;
+                let name = &network.config.name;
                 Err(self.invalid(format!(
                     "no available {family} addresses on this network's address pools: {name} ({})",
-                    subnet.cidr
+                    first.cidr
                 )))
             }
         }
     }
 
     /// The address that was asked for; whoever had it kept without running has to yield.
-    fn fixed(&mut self, key: &str, subnet: &Subnet, wanted: IpAddr) -> Result<IpAddr, NetworkError> {
-        if !subnet.configured {
+    fn fixed(&mut self, key: &str, wanted: IpAddr) -> Result<IpAddr, NetworkError> {
+        let family = || self.network.of_family(wanted.is_ipv4());
+        if family().next().is_some() && !family().any(|subnet| subnet.configured) {
             return Err(self.invalid(
                 "user specified IP address is supported only when connecting to networks with user configured subnets"
                     .to_owned(),
             ));
         }
-        if !subnet.cidr.contains(wanted) {
-            return Err(self.invalid(outside(wanted)));
-        }
+        let Some(subnet) = self.network.subnet_of(wanted) else {
+            return Err(self.invalid(format!("no configured subnet or ip-range contain the IP address {wanted}")));
+        };
         if !subnet.usable(wanted) {
             return Err(self.invalid(format!("Address already in use: {wanted} is the network's own")));
         }
@@ -138,10 +139,6 @@ impl Leasing<'_> {
     fn invalid(&self, reason: String) -> NetworkError {
         NetworkError::Invalid { network: self.network.config.name.clone(), reason }
     }
-}
-
-fn outside(wanted: IpAddr) -> String {
-    format!("no configured subnet or ip-range contain the IP address {wanted}")
 }
 
 fn address_of(lease: &Lease, ipv4: bool) -> Option<IpAddr> {

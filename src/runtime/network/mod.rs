@@ -13,11 +13,13 @@ pub mod lease;
 pub mod netlink;
 pub mod nft;
 mod occupant;
+pub mod pools;
 pub mod ports;
 pub mod proxy;
 pub mod published;
 pub mod record;
 pub mod resolver;
+mod shared;
 pub mod subnets;
 pub mod veth;
 
@@ -29,16 +31,18 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::engine::{ContainerId, Endpoint, NetworkConfig, PublishedPort};
+use crate::engine::{ContainerId, Endpoint, EngineError, NetworkConfig, PublishedPort};
 use crate::runtime::layout::Layout;
 use crate::runtime::store::{self, Durability};
 use crate::runtime::sys::{OrOs, OsError};
-use crate::values::names::NetworkName;
+use crate::values::cidr::Cidr;
+use crate::values::names::{InterfaceName, NetworkName};
 use crate::values::protocol::Protocol;
 
 use firewall::{Firewall, Zone};
-use ipam::Cidr;
+use pools::{InvalidPool, Pools};
 use record::{EndpointRecord, Leases, NetworkRecord};
+use subnets::Surroundings;
 
 /// The networks of one data folder. Cheap to clone; to be used from threads that are in the machine's own network
 /// namespace.
@@ -78,19 +82,21 @@ impl Networks {
         let mut socket = netlink::Socket::open()?;
         let mut taken = socket.routes()?;
         taken.extend(resolvers().into_iter().map(|address| Cidr::new(address, 128)));
-        let random = random_bytes::<8>()?;
-        let subnets = subnets::choose(config, &others, &taken, u64::from_ne_bytes(random)).map_err(&invalid)?;
+        let random = u64::from_ne_bytes(random_bytes::<8>()?);
+        let around = Surroundings { others: &others, taken: &taken, pools: &Pools::of_machine()?, random };
+        let subnets = subnets::choose(config, &around).map_err(&invalid)?;
         let id = random_hex::<32>()?;
         let named = config.driver_opts.get("com.docker.network.bridge.name").filter(|name| !name.is_empty());
         let bridge = named.cloned().unwrap_or_else(|| format!("xc-{}", &id[..12]));
-        if bridge.len() > 15 || bridge.contains(['/', ' ', ':']) || bridge == "." || bridge == ".." {
-            return Err(invalid(format!("{bridge:?} can't be the name of a bridge")));
-        }
+        let bridge: String = InterfaceName::try_from(bridge).map_err(|error| invalid(error.to_string()))?.into();
         if let Some(other) = others.iter().find(|other| other.bridge == bridge) {
             return Err(invalid(format!("bridge name {bridge} is used by network {}", other.config.name)));
         }
         let adopted = socket.link(&bridge)?.is_some();
         let network = NetworkRecord { id, config: config.clone(), bridge, adopted, subnets };
+        // Those of a network of this name whose removal was killed at its very end.
+        let leases = self.layout.leases(&config.name);
+        remove_if_there(fs::remove_file(&leases), &leases)?;
         // The record first: what is made after it can be found and removed, whenever this process dies.
         let path = self.layout.network(&config.name);
         store::write(&path, &network, Durability::Disk).or_os("write", path.display().to_string())?;
@@ -98,7 +104,7 @@ impl Networks {
             // The first failure is the one to tell.
             let _ = self
                 .close(&network, &lock)
-                .and_then(|()| self.unmake(&network, &mut socket))
+                .and_then(|()| Ok(bridge::remove(&mut socket, &network)?))
                 .and_then(|()| self.forget(&network, &lock));
         })?;
         Ok(network)
@@ -108,20 +114,19 @@ impl Networks {
     /// for some 30 ms: several networks are best removed on several threads at once.
     pub fn remove(&self, name: &NetworkName) -> Result<(), NetworkError> {
         let network = self.find(name)?;
-        let _busy = self.lock_network(&network.id)?;
-        // Somebody may have been faster.
-        if self.find(name)?.id != network.id {
-            return Err(NetworkError::NotFound(name.clone()));
-        }
+        let _busy = self.lock_network(name, &network.id)?;
         let endpoints = self.endpoints(&network.id)?;
-        if !endpoints.is_empty() {
-            let holders: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
+        let mut holders: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
+        if holders.is_empty() && self.is_being_joined(&network.id)? {
+            holders.push("a container that is starting");
+        }
+        if !holders.is_empty() {
             return Err(NetworkError::InUse { network: name.clone(), holder: holders.join(", ") });
         }
         // In this order: rules that were deleted are freed while the kernel deletes the bridge; right before the end of
         // this process it would be waited for.
         self.close(&network, &self.lock()?)?;
-        self.unmake(&network, &mut netlink::Socket::open()?)?;
+        bridge::remove(&mut netlink::Socket::open()?, &network)?;
         self.forget(&network, &self.lock()?)
     }
 
@@ -137,21 +142,16 @@ impl Networks {
         Ok(())
     }
 
-    /// Deletes everything of a network but its record, by which it is found again should this end half-way.
-    fn unmake(&self, network: &NetworkRecord, socket: &mut netlink::Socket) -> Result<(), NetworkError> {
-        bridge::remove(socket, network)?;
+    /// Deletes a network's files. The record stays until what it tells of is gone, so that this can end half-way; who waits
+    /// for the folder's lock must find it gone. Of several that were removed at once the last one to come here takes the
+    /// firewall's table along.
+    fn forget(&self, network: &NetworkRecord, _lock: &Flock<File>) -> Result<(), NetworkError> {
+        let record = self.layout.network(&network.config.name);
+        remove_if_there(fs::remove_file(&record), &record)?;
         let run = self.layout.endpoints(&network.id);
         remove_if_there(fs::remove_dir_all(&run), &run)?;
         let leases = self.layout.leases(&network.config.name);
         remove_if_there(fs::remove_file(&leases), &leases)?;
-        Ok(())
-    }
-
-    /// Deletes a network's record. Of several that were removed at once the last one to come here takes the firewall's
-    /// table along.
-    fn forget(&self, network: &NetworkRecord, _lock: &Flock<File>) -> Result<(), NetworkError> {
-        let record = self.layout.network(&network.config.name);
-        remove_if_there(fs::remove_file(&record), &record)?;
         // Whoever writes this record holds the lock, too.
         store::sweep(&record).or_os("remove", record.display().to_string())?;
         if self.list()?.is_empty() {
@@ -222,11 +222,7 @@ impl Networks {
         remove_if_there(fs::remove_file(&path), &path)?;
         if record.slot.is_empty() {
             // Nobody comes back to these addresses.
-            let _busy = self.lock_network(network)?;
-            let mut leases = self.leases(name)?;
-            if leases.leases.remove(&container.0).is_some() {
-                self.write_leases(name, &leases)?;
-            }
+            self.end_leases(name, network, |key| key == container.0)?;
         }
         Ok(())
     }
@@ -260,11 +256,21 @@ impl Networks {
         Ok(store::lock(&path).or_os("lock", path.display().to_string())?)
     }
 
-    /// Held while a network's addresses are given out or it is removed.
-    fn lock_network(&self, id: &str) -> Result<Flock<File>, NetworkError> {
+    /// Held while a network's addresses are given out or it is removed; `NotFound` if it has been removed, or made anew,
+    /// meanwhile.
+    fn lock_network(&self, name: &NetworkName, id: &str) -> Result<Flock<File>, NetworkError> {
         let folder = self.layout.endpoints(id);
         fs::create_dir_all(&folder).or_os("mkdir", folder.display().to_string())?;
-        lock_folder(&folder)
+        let lock = lock_folder(&folder)?;
+        match self.find(name) {
+            Ok(network) if network.id == id => Ok(lock),
+            Ok(_) | Err(NetworkError::NotFound(_)) => {
+                // Whoever removed it may have done so before the folder was made again; others may wait for it, too.
+                let _ = fs::remove_dir(&folder);
+                Err(NetworkError::NotFound(name.clone()))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -352,6 +358,14 @@ pub enum NetworkError {
         /// Why, in Docker's words where it has some.
         reason: String,
     },
+    /// Tell the user: the machine's own address pools are wrong.
+    #[error("{place}: {error}")]
+    Pools {
+        /// The file or variable.
+        place: String,
+        /// What is wrong.
+        error: InvalidPool,
+    },
     /// Tell the user who has the port, and which is free.
     #[error("Bind for {address} ({protocol}) failed: port is already allocated: {holder} has it{}", free.map_or(String::new(), |free| format!("; {free} is free")))]
     PortTaken {
@@ -370,6 +384,9 @@ pub enum NetworkError {
         /// Which.
         address: IpAddr,
     },
+    /// A container's record can't be read.
+    #[error(transparent)]
+    Records(#[from] Box<EngineError>),
     /// A kernel call failed.
     #[error(transparent)]
     Os(#[from] OsError),

@@ -21,8 +21,8 @@ use rtnetlink::packet_route::route::{
 };
 use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 
-use crate::runtime::network::ipam::Cidr;
 use crate::runtime::sys::{OrOs, OsError};
+use crate::values::cidr::Cidr;
 
 /// Larger than any answer we ask for in one piece (the kernel fills at most 32 KiB when it dumps).
 const ANSWER: usize = 64 * 1024;
@@ -181,16 +181,30 @@ impl Request {
 
     /// Sends what has no better way to this gateway.
     pub fn default_route(index: u32, gateway: IpAddr) -> Request {
-        let mut message = RouteMessage::default();
-        message.header.address_family = family(gateway);
-        message.header.table = RouteHeader::RT_TABLE_MAIN;
-        message.header.protocol = RouteProtocol::Boot;
-        message.header.scope = RouteScope::Universe;
-        message.header.kind = RouteType::Unicast;
+        let mut message = Request::route(gateway, RouteScope::Universe, index);
         message.attributes.push(RouteAttribute::Gateway(RouteAddress::from(gateway)));
-        message.attributes.push(RouteAttribute::Oif(index));
         let create = NLM_F_CREATE | NLM_F_EXCL;
         Request::new(RouteNetlinkMessage::NewRoute(message), create, "add default route", gateway.to_string())
+    }
+
+    /// Finds these addresses on the link itself.
+    pub fn link_route(index: u32, subnet: Cidr) -> Request {
+        let mut message = Request::route(subnet.first(), RouteScope::Link, index);
+        message.header.destination_prefix_length = subnet.prefix();
+        message.attributes.push(RouteAttribute::Destination(RouteAddress::from(subnet.first())));
+        let create = NLM_F_CREATE | NLM_F_EXCL;
+        Request::new(RouteNetlinkMessage::NewRoute(message), create, "add route", subnet.to_string())
+    }
+
+    fn route(like: IpAddr, scope: RouteScope, index: u32) -> RouteMessage {
+        let mut message = RouteMessage::default();
+        message.header.address_family = family(like);
+        message.header.table = RouteHeader::RT_TABLE_MAIN;
+        message.header.protocol = RouteProtocol::Boot;
+        message.header.scope = scope;
+        message.header.kind = RouteType::Unicast;
+        message.attributes.push(RouteAttribute::Oif(index));
+        message
     }
 
     /// Deletes an interface. For a bridge the kernel waits some 30 ms, whatever hangs on it.

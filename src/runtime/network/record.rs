@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dns::names::Member;
 use crate::engine::{ContainerId, NetworkConfig, PublishedPort};
-use crate::runtime::network::ipam::Cidr;
+use crate::values::cidr::Cidr;
 use crate::values::names::{ContainerName, NetworkName, ProjectName};
 
 /// A network as it stands. Lasts until the network is removed.
@@ -52,9 +52,19 @@ impl NetworkRecord {
         self.config.driver_opts.get("com.docker.network.driver.mtu").and_then(|mtu| mtu.parse().ok())
     }
 
-    /// The subnet of a family.
+    /// The first subnet of a family.
     pub fn subnet(&self, ipv4: bool) -> Option<&Subnet> {
-        self.subnets.iter().find(|subnet| subnet.cidr.is_ipv4() == ipv4)
+        self.of_family(ipv4).next()
+    }
+
+    /// The subnets of a family.
+    pub fn of_family(&self, ipv4: bool) -> impl Iterator<Item = &Subnet> {
+        self.subnets.iter().filter(move |subnet| subnet.cidr.is_ipv4() == ipv4)
+    }
+
+    /// The subnet that an address lies in.
+    pub fn subnet_of(&self, address: IpAddr) -> Option<&Subnet> {
+        self.subnets.iter().find(|subnet| subnet.cidr.contains(address))
     }
 }
 
@@ -77,6 +87,13 @@ pub struct Lease {
     /// Ports of the host that were chosen for it, by `address:target/protocol`.
     #[serde(default)]
     pub ports: BTreeMap<String, u16>,
+}
+
+impl Lease {
+    /// Its addresses, IPv4 first.
+    pub fn addresses(&self) -> impl Iterator<Item = IpAddr> + Clone {
+        self.ipv4.map(IpAddr::from).into_iter().chain(self.ipv6.map(IpAddr::from))
+    }
 }
 
 /// A container on a network. It is written before the container's first instruction and removed when it stops: it is

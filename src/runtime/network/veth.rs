@@ -5,6 +5,8 @@ use std::os::fd::BorrowedFd;
 
 use crate::runtime::network::netlink::{Peers, Request, Socket, Veth};
 use crate::runtime::sys::OsError;
+use crate::values::cidr::Cidr;
+use crate::values::mac_address::MacAddress;
 
 /// One interface as it is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,9 +20,11 @@ pub struct Interface {
     /// Whether the bridge's other ports are reached.
     pub peers: Peers,
     /// Hardware address inside.
-    pub mac: [u8; 6],
+    pub mac: MacAddress,
     /// Addresses with their prefix.
     pub addresses: Vec<(IpAddr, u8)>,
+    /// Subnets of other containers on the same bridge.
+    pub neighbours: Vec<Cidr>,
     /// Default routes that lead through it.
     pub gateways: Vec<IpAddr>,
     /// Of both ends; `None`: the kernel's.
@@ -39,7 +43,7 @@ pub fn attach(host: &mut Socket, netns: BorrowedFd<'_>, interface: &Interface) -
         bridge,
         peer: &interface.name,
         netns,
-        mac: interface.mac,
+        mac: interface.mac.octets(),
         mtu: interface.mtu,
     };
     host.run(vec![Request::veth(&veth), Request::bridge_port(&interface.host_name, interface.peers)])
@@ -58,6 +62,7 @@ pub fn configure(inside: &mut Socket, interfaces: &[Interface]) -> Result<(), Os
         })?;
         requests.extend(interface.addresses.iter().map(|(address, prefix)| Request::address(index, *address, *prefix)));
         requests.push(Request::start(index));
+        routes.extend(interface.neighbours.iter().map(|subnet| Request::link_route(index, *subnet)));
         routes.extend(interface.gateways.iter().map(|gateway| Request::default_route(index, *gateway)));
     }
     requests.extend(routes);
@@ -66,40 +71,7 @@ pub fn configure(inside: &mut Socket, interfaces: &[Interface]) -> Result<(), Os
 
 /// A hardware address that follows from an IPv4 address, as Docker had it for long: a container that comes back with its
 /// address is not mistaken for somebody else by neighbours who remember the old one.
-pub fn mac_of(address: Ipv4Addr) -> [u8; 6] {
+pub fn mac_of(address: Ipv4Addr) -> MacAddress {
     let [a, b, c, d] = address.octets();
-    [0x02, 0x42, a, b, c, d]
-}
-
-/// `02:42:ac:12:00:02`.
-pub fn print_mac(mac: [u8; 6]) -> String {
-    mac.map(|byte| format!("{byte:02x}")).join(":")
-}
-
-/// Six pairs of hexadecimal digits between `:` or `-`, not a group address.
-pub fn parse_mac(text: &str) -> Option<[u8; 6]> {
-    let mut mac = [0_u8; 6];
-    let mut parts = text.split([':', '-']);
-    for byte in &mut mac {
-        let part = parts.next().filter(|part| part.len() == 2 && part.bytes().all(|c| c.is_ascii_hexdigit()))?;
-        *byte = u8::from_str_radix(part, 16).ok()?;
-    }
-    (parts.next().is_none() && mac[0] & 1 == 0).then_some(mac)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hardware_address_is_read_as_it_is_printed() {
-        let mac = mac_of(Ipv4Addr::new(172, 18, 0, 2));
-        assert_eq!(print_mac(mac), "02:42:ac:12:00:02");
-        assert_eq!(parse_mac("02:42:ac:12:00:02"), Some(mac));
-        assert_eq!(parse_mac("02-42-AC-12-00-02"), Some(mac));
-        for wrong in ["", "02:42", "01:42:ac:12:00:02", "02:42:ac:12:00:02:03", "2:42:ac:12:0:02", "+2:42:ac:12:00:02"]
-        {
-            assert_eq!(parse_mac(wrong), None, "{wrong}");
-        }
-    }
+    MacAddress::local([0x42, a, b, c, d])
 }

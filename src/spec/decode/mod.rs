@@ -6,6 +6,7 @@
 mod build;
 mod mounts;
 mod network;
+mod networks;
 mod reader;
 mod resources;
 mod service;
@@ -19,9 +20,8 @@ use super::project::files::{FileObject, FileOrigin};
 use super::project::keys::{ConfigKey, ModelKey, NetworkKey, SecretKey, VolumeKey};
 use super::project::models::Model as AiModel;
 use super::project::mounts::Volume;
-use super::project::network::{Network, Pool};
 use super::tree::{Entry, Mapping, Node};
-use crate::values::names::{NetworkName, ServiceName, VolumeName};
+use crate::values::names::{ServiceName, VolumeName};
 
 /// Decodes the whole.
 pub(in crate::spec) fn project(model: &Model) -> Result<Project, SpecError> {
@@ -37,7 +37,7 @@ pub(in crate::spec) fn project(model: &Model) -> Result<Project, SpecError> {
         services: services.into_iter().flat_map(|map| decode_services(map, model, &faults)).collect(),
         disabled: decode_services(&model.disabled, model, &unheeded).collect(),
         networks: section(model, "networks", &faults)
-            .filter_map(|(key, reader)| Some((NetworkKey(key.to_owned()), network(&reader)?)))
+            .filter_map(|(key, reader)| Some((NetworkKey(key.to_owned()), networks::network(&reader)?)))
             .collect(),
         volumes: section(model, "volumes", &faults)
             .filter_map(|(key, reader)| Some((VolumeKey(key.to_owned()), volume(&reader)?)))
@@ -73,38 +73,6 @@ fn section<'a>(model: &'a Model, kind: &'a str, faults: &'a Faults) -> impl Iter
     entries.filter_map(move |(key, entry): (&str, &Entry)| {
         Some((key, Reader::new(format!("{kind}.{key}"), entry, faults)?))
     })
-}
-
-fn network(reader: &Reader<'_>) -> Option<Network> {
-    let pools = reader.object("ipam").map(|ipam| ipam.objects("config").iter().map(pool).collect());
-    Some(Network {
-        name: reader.parse::<NetworkName>("name")?,
-        external: reader.flag("external"),
-        driver: reader.text("driver"),
-        driver_opts: reader.map("driver_opts"),
-        pools: pools.unwrap_or_default(),
-        internal: reader.flag("internal"),
-        attachable: reader.flag("attachable"),
-        enable_ipv4: reader.maybe_flag("enable_ipv4"),
-        enable_ipv6: reader.maybe_flag("enable_ipv6"),
-        labels: reader.map("labels"),
-        location: reader.at(),
-    })
-}
-
-fn pool(reader: &Reader<'_>) -> Pool {
-    let mut aux_addresses = std::collections::BTreeMap::new();
-    if let Some(map) = reader.object("aux_addresses") {
-        for key in map.keys() {
-            aux_addresses.extend(map.parse(key).map(|address| (key.to_owned(), address)));
-        }
-    }
-    Pool {
-        subnet: reader.text("subnet"),
-        ip_range: reader.text("ip_range"),
-        gateway: reader.parse("gateway"),
-        aux_addresses,
-    }
 }
 
 fn volume(reader: &Reader<'_>) -> Option<Volume> {

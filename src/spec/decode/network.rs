@@ -56,10 +56,10 @@ fn attachment(reader: &Reader<'_>) -> Attachment {
         ipv4_address: reader.parse("ipv4_address"),
         ipv6_address: reader.parse("ipv6_address"),
         link_local_ips: reader.parse_all("link_local_ips"),
-        mac_address: reader.text("mac_address"),
+        mac_address: reader.parse("mac_address"),
         driver_opts: reader.map("driver_opts"),
         gw_priority: reader.number("gw_priority").unwrap_or(0),
-        interface_name: reader.text("interface_name"),
+        interface_name: reader.parse("interface_name"),
     }
 }
 

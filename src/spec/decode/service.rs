@@ -76,7 +76,7 @@ pub(super) fn decode(name: ServiceName, reader: &Reader<'_>, model: &Model) -> O
         dns: reader.parse_all("dns"),
         dns_search: reader.arguments("dns_search").filter(|list| !list.is_empty()),
         dns_opt: reader.texts("dns_opt"),
-        mac_address: reader.text("mac_address"),
+        mac_address: reader.parse("mac_address"),
 
         mounts: mounts::decode(reader),
         volumes_from: mounts::volumes_from(reader),

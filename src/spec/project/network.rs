@@ -5,7 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::spec::diagnostic::Location;
 use crate::spec::project::keys::NetworkKey;
-use crate::values::names::{NetworkName, ServiceName};
+use crate::values::cidr::Cidr;
+use crate::values::mac_address::MacAddress;
+use crate::values::names::{InterfaceName, NetworkName, ServiceName};
 use crate::values::protocol::Protocol;
 
 /// How a service is connected.
@@ -39,13 +41,13 @@ pub struct Attachment {
     /// Further addresses.
     pub link_local_ips: Vec<IpAddr>,
     /// Hardware address.
-    pub mac_address: Option<String>,
+    pub mac_address: Option<MacAddress>,
     /// Options of the endpoint.
     pub driver_opts: BTreeMap<String, String>,
     /// The highest has the default route.
     pub gw_priority: i64,
     /// Name of the interface.
-    pub interface_name: Option<String>,
+    pub interface_name: Option<InterfaceName>,
 }
 
 /// A published port.
@@ -122,10 +124,10 @@ pub struct Network {
 /// Addresses of a network.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Pool {
-    /// In CIDR form.
-    pub subnet: Option<String>,
-    /// Where dynamic addresses come from, in CIDR form.
-    pub ip_range: Option<String>,
+    /// All of them.
+    pub subnet: Option<Cidr>,
+    /// Where dynamic addresses come from.
+    pub ip_range: Option<Cidr>,
     /// The bridge's own.
     pub gateway: Option<IpAddr>,
     /// Never handed out.

@@ -15,6 +15,7 @@ use crate::spec::project::network::{Expose, ExternalLink, Link, NetworkMode, Por
 use crate::spec::project::resources::{Device, DeviceRequest, Resources};
 use crate::values::health::HealthCheck;
 use crate::values::image_ref::ImageRef;
+use crate::values::mac_address::MacAddress;
 use crate::values::names::{ContainerName, ServiceName};
 use crate::values::platform::Platform;
 use crate::values::restart::Restart;
@@ -113,7 +114,7 @@ pub struct Service {
     /// Resolver options.
     pub dns_opt: Vec<String>,
     /// Hardware address on the first network.
-    pub mac_address: Option<String>,
+    pub mac_address: Option<MacAddress>,
 
     /// Mounts, `tmpfs` among them, in order.
     pub mounts: Vec<Mount>,

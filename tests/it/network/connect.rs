@@ -306,7 +306,7 @@ fn a_connection_that_fails_half_way_leaves_nothing() {
     let mut spec = Spec::new("a", &["n", "n"]);
     // The second interface can't have the first one's name.
     for attachment in &mut spec.attachments {
-        attachment.interface_name = Some("same".to_owned());
+        attachment.interface_name = Some("same".parse().unwrap());
     }
     let error = host.connect(&spec).map(drop).unwrap_err();
     assert!(error.to_string().contains("same"), "{error}");
@@ -340,7 +340,7 @@ fn both_families_work_on_a_network_with_ipv6_and_settings_reach_the_namespace() 
     host.networks.create(&six).unwrap();
     let mut spec = Spec::new("a", &["six"]);
     spec.sysctls.insert("net.ipv4.ip_forward".to_owned(), "1".to_owned());
-    spec.attachments[0].mac_address = Some("02:00:00:00:00:07".to_owned());
+    spec.attachments[0].mac_address = Some("02:00:00:00:00:07".parse().unwrap());
     let a = host.connect(&spec).unwrap();
     let b = host.guest("b", &["six"]);
     let address: IpAddr = b.connection.endpoints[0].ipv6.unwrap().into();

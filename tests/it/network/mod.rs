@@ -6,4 +6,5 @@ mod docker;
 mod names;
 mod publish;
 mod replicas;
+mod stacks;
 mod support;

@@ -56,7 +56,7 @@ fn a_network_of_other_settings_is_made_anew_and_its_containers_stay_themselves()
     machine.apply(&before, &up());
     let web = machine.id("p-web-1");
     let mut after = before.clone();
-    let pool = Pool { subnet: Some("10.5.0.0/24".to_owned()), ..Pool::default() };
+    let pool = Pool { subnet: Some("10.5.0.0/24".parse().unwrap()), ..Pool::default() };
     after.networks.get_mut("default").unwrap().pools.push(pool);
     insta::assert_snapshot!(machine.apply(&after, &up()), @r"
     #0 stop container p-db-1 (network p_default is recreated)

@@ -56,6 +56,8 @@ fn all(machine: &Machine, containers: &[String], bridges: &BTreeSet<String>) -> 
             files(&folder).into_iter().filter(|path| !path.ends_with("lock")).map(|path| format!("file {path}")),
         );
     }
+    let folders = std::fs::read_dir(machine.run().join("networks")).into_iter().flatten().flatten();
+    found.extend(folders.map(|entry| format!("folder {}", entry.path().display())));
     let rules = std::process::Command::new("nft").args(["list", "ruleset"]).output().unwrap();
     let rules = String::from_utf8_lossy(&rules.stdout).into_owned();
     found.extend(bridges.iter().filter(|bridge| rules.contains(*bridge)).map(|bridge| format!("rule for {bridge}")));

@@ -3,6 +3,6 @@
 mod counter;
 mod faults;
 mod hello;
-mod leftovers;
+pub mod leftovers;
 mod lifecycle;
 mod power_cut;
