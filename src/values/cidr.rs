@@ -54,10 +54,11 @@ impl Cidr {
 
     /// The ranges of that prefix that it consists of, the lowest first; none if it is smaller.
     pub fn parts(self, prefix: u8) -> impl Iterator<Item = Cidr> {
-        let step = 1_u128.checked_shl(u32::from(width(self.address).saturating_sub(prefix))).unwrap_or(u128::MAX);
+        // None: the one part is everything.
+        let step = 1_u128.checked_shl(u32::from(width(self.address).saturating_sub(prefix)));
         let within = prefix >= self.prefix && prefix <= width(self.address);
         let (first, last) = (to_bits(self.first()), to_bits(self.last()));
-        let starts = std::iter::successors(within.then_some(first), move |at| at.checked_add(step));
+        let starts = std::iter::successors(within.then_some(first), move |at| at.checked_add(step?));
         starts.take_while(move |at| *at <= last).map(move |at| Cidr { address: from_bits(self.address, at), prefix })
     }
 
