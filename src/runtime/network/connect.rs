@@ -403,9 +403,13 @@ impl Networks {
         // The addresses are in use from now on, although the names do not resolve yet.
         let path = self.connecting(&network.id, request.container);
         let file = File::create(&path).or_os("create", path.display().to_string())?;
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno);
-        let mark = Mark { _lock: lock.or_os("flock", path.display().to_string())?, path };
-        Ok((key, lease, mark))
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(lock) => Ok((key, lease, Mark { path, _lock: lock })),
+            Err((_, Errno::EWOULDBLOCK)) => {
+                Err(invalid(network, "a container can be connected to it only once".to_owned()))
+            }
+            Err((_, errno)) => Err(errno).or_os("flock", path.display().to_string())?,
+        }
     }
 
     /// Whether somebody is about to be connected to a network. To be asked by who holds its lock.

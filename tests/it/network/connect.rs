@@ -303,7 +303,10 @@ fn a_connection_that_fails_half_way_leaves_nothing() {
     }
     let host = Host::new();
     let network = host.network("n");
-    let mut spec = Spec::new("a", &["n", "n"]);
+    host.network("m");
+    let twice = host.connect(&Spec::new("a", &["n", "n"])).map(drop).unwrap_err();
+    assert!(twice.to_string().contains("network n: a container can be connected to it only once"), "{twice}");
+    let mut spec = Spec::new("a", &["n", "m"]);
     // The second interface can't have the first one's name.
     for attachment in &mut spec.attachments {
         attachment.interface_name = Some("same".parse().unwrap());
