@@ -78,6 +78,7 @@ impl<'a> Shown<'a> {
                     self.remember(image, line);
                 }
             }
+            Progress::Warning { text } => self.ui.warn(&text),
             Progress::Bytes { id, done, total } => {
                 let human = crate::values::byte_size::human;
                 let of = total.map_or_else(String::new, |total| format!("/{}", human(total)));

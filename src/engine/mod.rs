@@ -28,7 +28,10 @@ use crate::values::image_ref::ImageRef;
 use crate::values::names::{ContainerName, NetworkName, ProjectName, VolumeName};
 use crate::values::signal::Signal;
 
-pub use build::{BuildConfig, DockerfileSource, Progress};
+pub use build::{
+    BuildConfig, BuildSecret, CacheExtent, CacheStore, ContextSource, DockerfileSource, Entitlement, Progress,
+    SecretSource,
+};
 pub use connection::{Attachment, DnsConfig, NetworkMode, PortMapping};
 pub use container::{ContainerConfig, Device, InjectedFile, Logging, NamespaceMode};
 pub use error::{Cause, EngineError, Subject};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::{BuildConfig, DockerfileSource, Observed};
+use crate::engine::{BuildConfig, ContextSource, DockerfileSource, Observed};
 use crate::planner::converge;
 use crate::planner::error::PlanError;
 use crate::planner::graph::ServiceGraph;
@@ -158,7 +158,6 @@ impl Builds<'_> {
             labels.insert(key.to_owned(), value.to_owned());
         }
         Ok(BuildConfig {
-            context: context.clone(),
             dockerfile: match &build.dockerfile {
                 Dockerfile::Path(path) => DockerfileSource::Path(path.clone()),
                 Dockerfile::Inline(text) => DockerfileSource::Inline(text.clone()),
@@ -172,6 +171,7 @@ impl Builds<'_> {
             extra_hosts: build.extra_hosts.clone(),
             shm_size: build.shm_size,
             ulimits: build.ulimits.clone(),
+            ..BuildConfig::new(ContextSource::Directory(context.clone()))
         })
     }
 }

@@ -1,6 +1,5 @@
 //! `xcompose image …`: the store. Docker Compose leaves this to Docker.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
@@ -17,7 +16,7 @@ use crate::cli::ui::progress::{News, Phase};
 use crate::cli::ui::table::Table;
 use crate::cli::ui::template::Format;
 use crate::cli::ui::time;
-use crate::engine::{BuildConfig, DockerfileSource};
+use crate::engine::{BuildConfig, ContextSource, DockerfileSource};
 use crate::values::byte_size;
 use crate::values::image_ref::{ImageRef, InvalidImageRef};
 
@@ -192,17 +191,13 @@ impl Build {
         let tags = self.tag.iter().map(|name| reference(name)).collect::<Result<Vec<_>, _>>()?;
         let name = tags.first().map_or_else(|| folder.display().to_string(), ToString::to_string);
         let config = BuildConfig {
-            context: folder,
             dockerfile: DockerfileSource::Path(dockerfile),
             args: self.build_arg.iter().filter_map(pair).collect(),
             target: self.target,
             tags,
             labels: self.label.iter().filter_map(pair).collect(),
             no_cache: self.no_cache,
-            network: None,
-            extra_hosts: Vec::new(),
-            shm_size: None,
-            ulimits: BTreeMap::new(),
+            ..BuildConfig::new(ContextSource::Directory(folder))
         };
         let ui = context.ui();
         ui.quiet_builds(self.quiet);

@@ -22,6 +22,7 @@ pub(in crate::runtime) struct Made {
 }
 
 /// Collects what a result depends on.
+#[derive(Debug, Clone)]
 pub(super) struct Key(Vec<u8>);
 
 impl Key {

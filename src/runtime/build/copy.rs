@@ -16,6 +16,7 @@ use nix::sys::stat::{FileStat, Mode, SFlag, UtimensatFlags, fchmod, futimens, mk
 use nix::sys::time::TimeSpec;
 use nix::unistd::{Gid, Uid, fchown, fchownat, symlinkat};
 
+use crate::runtime::build::mode::Chmod;
 use crate::runtime::build::source::{Item, Origin, Selected};
 use crate::runtime::image::archive_reader::ArchiveReader;
 use crate::runtime::image::compression::{Compression, Limit, decompress};
@@ -40,17 +41,31 @@ pub(in crate::runtime) enum CopyError {
 
 /// How files arrive.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manner {
+pub(super) struct Manner<'a> {
     /// The new owner; `None` keeps the source's.
     pub(super) owner: Option<(u32, u32)>,
     /// The new owner of what is in an archive (`ADD --chown`); `None` keeps the archive's.
     pub(super) archive_owner: Option<(u32, u32)>,
     /// The new mode.
-    pub(super) mode: Option<u32>,
+    pub(super) mode: Option<&'a Chmod>,
     /// Archives are unpacked (`ADD`).
     pub(super) unpack: Archives,
     /// The folders of a source's name are made, too (`COPY --parents`).
     pub(super) parents: Parents,
+}
+
+impl Manner<'_> {
+    /// As it is, for this owner.
+    pub(super) fn owned(owner: (u32, u32)) -> Self {
+        let (unpack, parents) = (Archives::Kept, Parents::Dropped);
+        Manner { owner: Some(owner), archive_owner: None, mode: None, unpack, parents }
+    }
+
+    /// The permission bits of a file that has this mode in its source.
+    fn bits(&self, source: u32) -> Mode {
+        let folder = SFlag::from_bits_truncate(source) & SFlag::S_IFMT == SFlag::S_IFDIR;
+        Mode::from_bits_truncate(self.mode.map_or(source & 0o7777, |mode| mode.apply(source, folder)))
+    }
 }
 
 /// What becomes of archives.
@@ -82,7 +97,7 @@ pub(super) fn copy(
     origin: &Origin<'_>,
     selected: &[Selected],
     to: &Destination<'_>,
-    manner: Manner,
+    manner: Manner<'_>,
 ) -> Result<(), CopyError> {
     let target = relative(to.path);
     let existing = open_in(to.root, &target, OFlag::O_PATH).ok();
@@ -117,8 +132,7 @@ pub(super) fn copy(
 pub(in crate::runtime) fn copy_content(root: OwnedFd, below: &Path, to: &OwnedFd) -> Result<(), CopyError> {
     let origin = Origin { root, ignore: None };
     let below = relative(below);
-    let manner =
-        Manner { owner: None, archive_owner: None, mode: None, unpack: Archives::Kept, parents: Parents::Dropped };
+    let manner = Manner { owner: None, ..Manner::owned((0, 0)) };
     let Ok(model) = open_directory_in(&origin.root, &below) else { return Ok(()) };
     copy_folder(&origin, &origin.folder(&below)?, to, Path::new(""), manner)?;
     let status = nix::sys::stat::fstat(&model).or_os("stat", shown(&below))?;
@@ -127,7 +141,7 @@ pub(in crate::runtime) fn copy_content(root: OwnedFd, below: &Path, to: &OwnedFd
 }
 
 /// Writes a document as a file.
-pub(super) fn write(content: &[u8], name: &str, to: &Destination<'_>, manner: Manner) -> Result<(), CopyError> {
+pub(super) fn write(content: &[u8], name: &str, to: &Destination<'_>, manner: Manner<'_>) -> Result<(), CopyError> {
     let target = relative(to.path);
     let is_folder = to.folder || open_directory_in(to.root, &target).is_ok();
     let (folder, name) = match (is_folder, target.file_name()) {
@@ -142,7 +156,7 @@ pub(super) fn write(content: &[u8], name: &str, to: &Destination<'_>, manner: Ma
     io::Write::write_all(&mut file, content).or_os("write", name.to_string_lossy())?;
     let (uid, gid) = manner.owner.unwrap_or((0, 0));
     fchown(&file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).or_os("chown", name.to_string_lossy())?;
-    fchmod(&file, Mode::from_bits_truncate(manner.mode.unwrap_or(0o644))).or_os("chmod", name.to_string_lossy())?;
+    fchmod(&file, manner.bits(0o644)).or_os("chmod", name.to_string_lossy())?;
     Ok(())
 }
 
@@ -153,7 +167,7 @@ pub(super) fn make_folder(root: &OwnedFd, path: &Path, owner: (u32, u32)) -> Res
     make_directories(root, &path, own).map(drop).or_os("mkdir", shown(&path))
 }
 
-fn directory(root: &OwnedFd, path: &Path, manner: Manner) -> Result<OwnedFd, OsError> {
+fn directory(root: &OwnedFd, path: &Path, manner: Manner<'_>) -> Result<OwnedFd, OsError> {
     let (uid, gid) = manner.owner.unwrap_or((0, 0));
     let own = |folder: &OwnedFd| fchown(folder, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     make_directories(root, path, own).or_os("mkdir", shown(path))
@@ -164,7 +178,7 @@ fn copy_folder(
     selected: &Selected,
     root: &OwnedFd,
     base: &Path,
-    manner: Manner,
+    manner: Manner<'_>,
 ) -> Result<(), CopyError> {
     // A new folder is like the source's; one that is there stays as it is.
     let is_new = open_directory_in(root, base).is_err();
@@ -212,7 +226,13 @@ fn copy_folder(
 }
 
 /// Copies a file that is no folder to a name in a folder.
-fn copy_one(origin: &Origin<'_>, item: &Item, folder: &OwnedFd, name: &OsStr, manner: Manner) -> Result<(), CopyError> {
+fn copy_one(
+    origin: &Origin<'_>,
+    item: &Item,
+    folder: &OwnedFd,
+    name: &OsStr,
+    manner: Manner<'_>,
+) -> Result<(), CopyError> {
     let at = || shown(&item.path);
     if let Some(existing) = status(folder, name).or_os("stat", at())?
         && kind(&existing) == SFlag::S_IFDIR
@@ -250,8 +270,7 @@ fn copy_one(origin: &Origin<'_>, item: &Item, folder: &OwnedFd, name: &OsStr, ma
             symlinkat(target, folder, name).or_os("symlink", at())?;
         }
         SFlag::S_IFIFO => {
-            let mode = Mode::from_bits_truncate(manner.mode.unwrap_or(item.status.st_mode & 0o7777));
-            mknodat(folder, name, SFlag::S_IFIFO, mode, 0).or_os("mknod", at())?;
+            mknodat(folder, name, SFlag::S_IFIFO, manner.bits(item.status.st_mode), 0).or_os("mknod", at())?;
         }
         // A socket is nothing without its process, and devices are the machine's.
         _ => return Ok(()),
@@ -273,7 +292,7 @@ fn unpack_archive(
     item: &Item,
     root: &OwnedFd,
     base: &Path,
-    manner: Manner,
+    manner: Manner<'_>,
 ) -> Result<bool, CopyError> {
     if kind(&item.status) != SFlag::S_IFREG {
         return Ok(false);
@@ -306,13 +325,13 @@ fn unpack_archive(
 }
 
 /// Owner and mode; chown first, since it clears set-id bits.
-fn own_and_mode(file: impl AsFd, source: &FileStat, manner: Manner) -> Result<(), Errno> {
+fn own_and_mode(file: impl AsFd, source: &FileStat, manner: Manner<'_>) -> Result<(), Errno> {
     let (uid, gid) = owner(source, manner);
     fchown(file.as_fd(), Some(uid), Some(gid))?;
-    fchmod(file.as_fd(), Mode::from_bits_truncate(manner.mode.unwrap_or(source.st_mode & 0o7777)))
+    fchmod(file.as_fd(), manner.bits(source.st_mode))
 }
 
-fn owner(source: &FileStat, manner: Manner) -> (Uid, Gid) {
+fn owner(source: &FileStat, manner: Manner<'_>) -> (Uid, Gid) {
     let (uid, gid) = manner.owner.unwrap_or((source.st_uid, source.st_gid));
     (Uid::from_raw(uid), Gid::from_raw(gid))
 }

@@ -1,5 +1,7 @@
 //! A Dockerfile as text to instructions that know their place: directives, comments, continued lines, heredocs.
 
+use crate::runtime::build::expand;
+use crate::runtime::build::flags;
 use crate::runtime::build::instruction::Instruction;
 
 /// What a Dockerfile says.
@@ -7,9 +9,17 @@ use crate::runtime::build::instruction::Instruction;
 pub(super) struct Dockerfile {
     /// Continues lines and escapes characters; `\` or a backtick.
     pub(super) escape: char,
+    /// `# syntax=`: who reads it, where that is not Docker's own syntax.
+    pub(super) syntax: Option<String>,
     /// In order.
     pub(super) steps: Vec<Step>,
-    source: Source,
+    pub(super) source: Source,
+}
+
+/// What stands before everything else: `# name=value`.
+struct Directives {
+    escape: char,
+    syntax: Option<String>,
 }
 
 /// One instruction with its place.
@@ -97,7 +107,7 @@ impl Dockerfile {
         let text = text.trim_start_matches('\u{feff}');
         let lines = text.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line).to_owned()).collect();
         let source = Source { name: name.to_owned(), lines };
-        let escape = escape_directive(&source)?;
+        let Directives { escape, syntax } = directives(&source)?;
         let mut steps = Vec::new();
         let mut at = 0;
         while at < source.lines.len() {
@@ -117,7 +127,7 @@ impl Dockerfile {
         if steps.is_empty() {
             return Err(source.error(1, 1, "", "the Dockerfile is empty: it has no instruction"));
         }
-        Ok(Dockerfile { escape, steps, source })
+        Ok(Dockerfile { escape, syntax, steps, source })
     }
 
     /// An error at the place of a step, at `word` if that is found there.
@@ -131,35 +141,41 @@ impl Dockerfile {
     }
 }
 
-/// An instruction that stands in an image (`ONBUILD`), without a file around it.
-pub(super) fn parse_trigger(text: &str, image: &str) -> Result<Instruction, DockerfileError> {
-    let source = Source { name: format!("ONBUILD of {image}"), lines: vec![text.to_owned()] };
-    Instruction::parse(&split_instruction(text, '\\', 1, 1, &source))
-}
-
 /// Comments and empty lines.
 fn is_silent(line: &str) -> bool {
     let line = line.trim_start();
     line.is_empty() || line.starts_with('#')
 }
 
-/// Directives (`# name=value`) come first of all; of those we know, only `escape` changes how the rest is read.
-fn escape_directive(source: &Source) -> Result<char, DockerfileError> {
-    let mut escape = '\\';
+/// Directives come first of all, each once.
+fn directives(source: &Source) -> Result<Directives, DockerfileError> {
+    let mut found = Directives { escape: '\\', syntax: None };
+    let mut seen: Vec<String> = Vec::new();
     for (number, line) in source.lines.iter().enumerate() {
         let directive = line.trim().strip_prefix('#').and_then(|line| line.split_once('='));
         let Some((name, value)) = directive else { break };
-        match (name.trim().to_ascii_lowercase().as_str(), value.trim()) {
-            ("escape", "\\") => escape = '\\',
-            ("escape", "`") => escape = '`',
-            ("escape", other) => {
-                return Err(source.error(number + 1, number + 1, other, "the escape character must be \\ or `"));
-            }
-            ("syntax" | "check", _) => {}
-            _ => break,
+        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+        if !matches!(name.as_str(), "escape" | "syntax" | "check") {
+            break;
         }
+        let wrong = |word: &str, message: String| source.error(number + 1, number + 1, word, message);
+        if seen.contains(&name) {
+            return Err(wrong(&name, format!("the directive {name} is given twice")));
+        }
+        match (name.as_str(), value) {
+            ("escape", "\\") => found.escape = '\\',
+            ("escape", "`") => found.escape = '`',
+            ("escape", other) => return Err(wrong(other, "the escape character must be \\ or `".to_owned())),
+            ("syntax", other) => {
+                let image = other.strip_prefix("docker.io/").unwrap_or(other);
+                let own = image.split([':', '@', '-']).next() == Some("docker/dockerfile");
+                found.syntax = Some(other.to_owned()).filter(|_| !own);
+            }
+            _ => {}
+        }
+        seen.push(name);
     }
-    Ok(escape)
+    Ok(found)
 }
 
 /// Joins continued lines, leaving out comments between them; `at` ends behind the last.
@@ -186,24 +202,12 @@ fn join_lines(lines: &[String], at: &mut usize, escape: char) -> String {
 }
 
 fn split_instruction<'a>(logical: &str, escape: char, line: usize, last: usize, source: &'a Source) -> Raw<'a> {
-    let (keyword, mut rest) = logical.split_once(char::is_whitespace).unwrap_or((logical, ""));
-    let mut flags = Vec::new();
-    loop {
-        rest = rest.trim();
-        if !rest.starts_with("--") {
-            break;
-        }
-        let (flag, after) = rest.split_once(char::is_whitespace).unwrap_or((rest, ""));
-        rest = after;
-        if flag == "--" {
-            break;
-        }
-        flags.push(flag.to_owned());
-    }
+    let (keyword, rest) = logical.split_once(char::is_whitespace).unwrap_or((logical, ""));
+    let (flags, rest) = flags::split(rest, escape);
     Raw {
         keyword: keyword.to_owned(),
         flags,
-        arguments: rest.trim().to_owned(),
+        arguments: rest.to_owned(),
         heredocs: Vec::new(),
         escape,
         line,
@@ -221,8 +225,8 @@ fn heredocs(raw: &Raw<'_>, at: &mut usize) -> Result<Vec<Heredoc>, DockerfileErr
         return Ok(Vec::new());
     }
     // What a shell would not split, we need not understand.
-    let Ok(words) = crate::runtime::build::expand::split(&raw.arguments, raw.escape) else { return Ok(Vec::new()) };
-    let mut documents = Vec::new();
+    let Ok(words) = expand::split(&raw.arguments, raw.escape) else { return Ok(Vec::new()) };
+    let mut documents: Vec<Heredoc> = Vec::new();
     for mut document in words.iter().filter_map(|word| heredoc(word)) {
         loop {
             let Some(line) = raw.source.lines.get(*at) else {

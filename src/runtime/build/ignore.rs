@@ -28,9 +28,9 @@ enum Token {
     One,
     /// `*`
     Some,
-    /// `**` at the end or within a name: anything, slashes too.
+    /// `**` at the end: anything, slashes too.
     All,
-    /// `**/`: any number of folders, also none.
+    /// `**/`, `**`: any number of folders, also none.
     Folders,
     /// `[a-z]`, `[^a]`
     Class {
@@ -44,8 +44,9 @@ impl Ignore {
     pub(super) fn parse(text: &str) -> Result<Ignore, (usize, String)> {
         let mut rules = Vec::new();
         for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+            let comment = line.starts_with('#');
             let line = line.trim();
-            if line.is_empty() || line.starts_with('#') {
+            if line.is_empty() || comment {
                 continue;
             }
             let (kept, pattern) = match line.strip_prefix('!') {
@@ -86,6 +87,8 @@ fn clean(pattern: &str) -> String {
     for part in pattern.split('/') {
         match part {
             "" | "." => {}
+            // Nothing that a context has lies above it.
+            ".." if parts.last().is_none_or(|last| *last == "..") && !pattern.starts_with('/') => parts.push(part),
             ".." => drop(parts.pop()),
             _ => parts.push(part),
         }
@@ -101,11 +104,9 @@ impl Pattern {
         while let Some(c) = chars.next() {
             tokens.push(match c {
                 '*' if chars.next_if_eq(&'*').is_some() => {
-                    if chars.next_if_eq(&'/').is_some() {
-                        Token::Folders
-                    } else {
-                        Token::All
-                    }
+                    // Behind anything but the end it stands for whole folders, as if a slash followed.
+                    let slash = chars.next_if_eq(&'/').is_some();
+                    if slash || chars.peek().is_some() { Token::Folders } else { Token::All }
                 }
                 '*' => Token::Some,
                 '?' => Token::One,
@@ -250,6 +251,9 @@ mod tests {
             ("dir/**", "dir/a/b", "dir"),
             ("**", "anything/at/all", ""),
             ("# comment\n\n  x  ", "x", "# comment"),
+            (" #x", "#x", "x"),
+            ("../x\n/../y", "y", "x"),
+            ("a**b", "a/c/b", "axb"),
         ] {
             assert!(excludes(rules, hit), "{rules:?} should match {hit}");
             assert!(miss.is_empty() || !excludes(rules, miss), "{rules:?} should not match {miss}");

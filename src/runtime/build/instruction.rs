@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use crate::runtime::build::dockerfile::{DockerfileError, Heredoc, Raw};
 use crate::runtime::build::expand;
+use crate::runtime::build::flags::Flags;
+use crate::runtime::build::mode::Chmod;
 use crate::values::duration;
 
 /// One instruction. Variables are not replaced yet.
@@ -48,6 +50,16 @@ pub(super) struct Run {
     /// `--mount=`, as written.
     pub(super) mounts: Vec<String>,
     pub(super) network: Option<String>,
+    pub(super) rights: Rights,
+}
+
+/// `RUN --security=`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Rights {
+    /// `sandbox`
+    Usual,
+    /// `insecure`
+    All,
 }
 
 /// `COPY` and `ADD`.
@@ -58,6 +70,14 @@ pub(super) struct Copy {
     pub(super) chmod: Option<String>,
     pub(super) exclude: Vec<String>,
     pub(super) parents: bool,
+    /// Its layer does not depend on those below it.
+    pub(super) link: bool,
+    /// What a remote source must be (`ADD`).
+    pub(super) checksum: Option<String>,
+    /// The repository comes along (`ADD`).
+    pub(super) keep_git_dir: bool,
+    /// Whether archives are unpacked (`ADD`); by default those of the context are.
+    pub(super) unpack: Option<bool>,
     pub(super) sources: Vec<String>,
     pub(super) heredocs: Vec<Heredoc>,
     pub(super) destination: String,
@@ -123,6 +143,14 @@ impl Instruction {
                 command: run_command(raw),
                 mounts: flags.all("mount"),
                 network: flags.one("network"),
+                rights: match flags.one("security").as_deref() {
+                    None | Some("sandbox") => Rights::Usual,
+                    Some("insecure") => Rights::All,
+                    Some(other) => {
+                        let message = format!("--security is sandbox or insecure, not {other:?}");
+                        return Err(flags.wrong("security", message));
+                    }
+                },
             }),
             "COPY" => Instruction::Copy(copy(raw, &flags, &keyword)?),
             "ADD" => Instruction::Add(copy(raw, &flags, &keyword)?),
@@ -146,56 +174,7 @@ impl Instruction {
     }
 }
 
-/// The flags of an instruction, checked against those it has.
-struct Flags(Vec<(String, String)>);
-
-impl Flags {
-    fn parse(raw: &Raw<'_>, keyword: &str) -> Result<Flags, DockerfileError> {
-        let known: &[&str] = match keyword {
-            "FROM" => &["platform"],
-            "RUN" => &["mount", "network", "security"],
-            "COPY" => &["from", "chown", "chmod", "link", "parents", "exclude"],
-            "ADD" => &["chown", "chmod", "link", "exclude", "checksum", "keep-git-dir", "unpack"],
-            "HEALTHCHECK" => &["interval", "timeout", "start-period", "start-interval", "retries"],
-            _ => &[],
-        };
-        let mut flags: Vec<(String, String)> = Vec::new();
-        for flag in &raw.flags {
-            let (name, value) = flag[2..].split_once('=').unwrap_or_else(|| {
-                let name = &flag[2..];
-                (name, if matches!(name, "link" | "parents" | "keep-git-dir" | "unpack") { "true" } else { "" })
-            });
-            let wrong =
-                |message: String| raw.source.error(raw.line, raw.last, flag.split('=').next().unwrap_or(flag), message);
-            if !known.contains(&name) {
-                let guess = guess(name, known).map_or_else(String::new, |guess| format!(" (did you mean --{guess}?)"));
-                return Err(wrong(format!("{keyword} has no flag --{name}{guess}")));
-            }
-            let repeats = matches!(name, "mount" | "exclude");
-            if !repeats && flags.iter().any(|(other, _)| other == name) {
-                return Err(wrong(format!("--{name} is given twice")));
-            }
-            if value.is_empty() && name != "network" {
-                return Err(wrong(format!("--{name} needs a value")));
-            }
-            if matches!(name, "checksum" | "keep-git-dir" | "unpack" | "security") && value != "false" {
-                return Err(wrong(format!("{keyword} --{name} is not supported yet")));
-            }
-            flags.push((name.to_owned(), value.to_owned()));
-        }
-        Ok(Flags(flags))
-    }
-
-    fn one(&self, name: &str) -> Option<String> {
-        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.clone())
-    }
-
-    fn all(&self, name: &str) -> Vec<String> {
-        self.0.iter().filter(|(other, _)| other == name).map(|(_, value)| value.clone()).collect()
-    }
-}
-
-fn from(raw: &Raw<'_>, flags: &Flags) -> Result<Instruction, DockerfileError> {
+fn from(raw: &Raw<'_>, flags: &Flags<'_>) -> Result<Instruction, DockerfileError> {
     let words: Vec<&str> = raw.arguments.split_whitespace().collect();
     let name = match words.as_slice() {
         [_] => None,
@@ -286,7 +265,7 @@ fn run_command(raw: &Raw<'_>) -> Command {
     }
 }
 
-fn copy(raw: &Raw<'_>, flags: &Flags, keyword: &str) -> Result<Copy, DockerfileError> {
+fn copy(raw: &Raw<'_>, flags: &Flags<'_>, keyword: &str) -> Result<Copy, DockerfileError> {
     let mut sources = list(raw)?;
     let wrong = |word: &str, message: String| raw.source.error(raw.line, raw.last, word, message);
     let destination = sources.pop().filter(|_| !sources.is_empty());
@@ -301,19 +280,32 @@ fn copy(raw: &Raw<'_>, flags: &Flags, keyword: &str) -> Result<Copy, DockerfileE
         let message = "with more than one source, the destination must be a directory and end with a /".to_owned();
         return Err(wrong(&destination, message));
     }
+    let from = flags.one("from");
+    if from.as_ref().is_some_and(|from| from.contains('$')) {
+        let message = "--from knows no variables: name a stage with FROM … AS, where they are replaced";
+        return Err(flags.wrong("from", message.to_owned()));
+    }
+    let chmod = flags.one("chmod");
+    if let Some(text) = chmod.as_ref().filter(|text| !text.contains('$')) {
+        text.parse::<Chmod>().map_err(|error| flags.wrong("chmod", error.to_string()))?;
+    }
     Ok(Copy {
-        from: flags.one("from"),
+        from,
         chown: flags.one("chown"),
-        chmod: flags.one("chmod"),
+        chmod,
         exclude: flags.all("exclude"),
-        parents: flags.one("parents").is_some_and(|value| value != "false"),
+        parents: flags.switch("parents")? == Some(true),
+        link: flags.switch("link")? == Some(true),
+        checksum: flags.one("checksum"),
+        keep_git_dir: flags.switch("keep-git-dir")? == Some(true),
+        unpack: flags.switch("unpack")?,
         sources,
         heredocs: raw.heredocs.clone(),
         destination,
     })
 }
 
-fn healthcheck(raw: &Raw<'_>, flags: &Flags) -> Result<Instruction, DockerfileError> {
+fn healthcheck(raw: &Raw<'_>, flags: &Flags<'_>) -> Result<Instruction, DockerfileError> {
     let wrong = |word: &str, message: String| raw.source.error(raw.line, raw.last, word, message);
     let (kind, rest) = raw.arguments.split_once(char::is_whitespace).unwrap_or((&raw.arguments, ""));
     if kind.eq_ignore_ascii_case("none") && rest.is_empty() {
@@ -346,8 +338,13 @@ fn on_build(raw: &Raw<'_>) -> Result<Instruction, DockerfileError> {
     match inner.as_str() {
         "ONBUILD" | "FROM" | "MAINTAINER" => Err(wrong(format!("{inner} can't be put off by ONBUILD"))),
         _ if !KEYWORDS.contains(&inner.as_str()) => Err(wrong(format!("unknown instruction {inner} in ONBUILD"))),
-        _ if !raw.heredocs.is_empty() => Err(wrong("a heredoc in ONBUILD is not supported".to_owned())),
-        _ => Ok(Instruction::OnBuild(raw.arguments.clone())),
+        _ => {
+            let mut text = raw.arguments.clone();
+            for document in &raw.heredocs {
+                text.push_str(&format!("\n{}{}", document.content, document.name));
+            }
+            Ok(Instruction::OnBuild(text))
+        }
     }
 }
 

@@ -1,6 +1,10 @@
 //! `RUN --mount`: what a command sees that is not part of its layer (Dockerfile reference, "RUN --mount").
+//!
+//! First each mount is read and says what the command's result depends on; only for a command that does run it is prepared.
 
-use std::fs;
+mod options;
+pub(super) mod prepare;
+
 use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
@@ -11,104 +15,144 @@ use nix::sys::stat::SFlag;
 use nix::unistd::{UnlinkatFlags, unlinkat};
 
 use crate::runtime::build::copy::relative;
+use crate::runtime::build::fault::Fault;
+use crate::runtime::build::mounts::options::Options;
 use crate::runtime::build::state::State;
-use crate::runtime::build::steps::{Builder, Fault};
-use crate::runtime::image::digest::Digest;
+use crate::runtime::build::steps::Builder;
 use crate::runtime::image::tree::{kind, open_directory, open_directory_in, open_in, status};
-use crate::runtime::start::request::{Mount, MountSource, Propagation};
+use crate::runtime::start::request::Mount;
 
-/// The mounts of a command.
-#[derive(Debug, Default)]
-pub(super) struct Prepared {
-    pub(super) mounts: Vec<Mount>,
-    /// Layers that the command's result depends on.
-    pub(super) depends_on: Vec<Vec<String>>,
+/// A mount that a command asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Wanted {
+    /// As written.
+    text: String,
+    /// Absolute; `None` where none was named.
+    target: Option<String>,
+    what: What,
 }
 
-/// Reads and prepares the mounts of one command.
-pub(super) fn prepare(
-    builder: &Builder<'_>,
-    stage: usize,
-    mounts: &[String],
-    state: &State,
-) -> Result<Prepared, Fault> {
-    let mut prepared = Prepared::default();
-    for text in mounts {
-        let wrong = |message: String| Fault::Wrong { word: text.clone(), message };
-        let text_expanded = state.word(text, builder.file.escape)?;
-        let fields: Vec<(&str, &str)> =
-            text_expanded.split(',').map(|field| field.split_once('=').unwrap_or((field, "true"))).collect();
-        let get = |names: &[&str]| fields.iter().find(|(name, _)| names.contains(name)).map(|(_, value)| *value);
-        let target = get(&["target", "dst", "destination"]).map(|target| state.absolute(target));
-        let target = || target.clone().ok_or_else(|| wrong("the mount has no target".to_owned()));
-        let read_only = match (get(&["ro", "readonly"]), get(&["rw", "readwrite"])) {
-            (Some(value), _) => value != "false",
-            (None, Some(value)) => value == "false",
-            (None, None) => false,
-        };
-        let source = get(&["source", "src"]).unwrap_or("");
-        let mount = match get(&["type"]).unwrap_or("bind") {
-            "tmpfs" => {
-                let size = get(&["size"])
-                    .map(|size| crate::values::byte_size::parse(size).map_err(|error| wrong(error.to_string())));
-                let size = size.transpose()?.and_then(|size| u64::try_from(size).ok());
-                Mount {
-                    target: target()?,
-                    read_only: false,
-                    source: MountSource::Tmpfs { size, mode: None, options: Vec::new() },
-                }
+/// What is mounted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum What {
+    /// Files of the context, a stage, an image.
+    Bind { from: Option<String>, source: String, access: Access },
+    /// A folder that lasts from one build to the next.
+    Cache { id: Option<String>, from: Option<String>, source: String, access: Access, sharing: Sharing, owner: Owner },
+    /// Memory.
+    Tmpfs { size: Option<u64> },
+    /// A file that no layer has.
+    Secret { id: String, variable: Option<String>, need: Need, owner: Owner },
+    /// The caller's keys.
+    Ssh { id: String, need: Need, owner: Owner },
+}
+
+/// What a command may do there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Access {
+    ReadOnly,
+    /// What is written to a bind mount is thrown away.
+    Writable,
+}
+
+/// What happens if two commands want one cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sharing {
+    /// Both have it.
+    Shared,
+    /// The second gets another.
+    Private,
+    /// The second waits.
+    Locked,
+}
+
+/// What happens if the caller gives no such secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Need {
+    Required,
+    Optional,
+}
+
+/// Whose it is, where that is said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Owner {
+    uid: Option<u32>,
+    gid: Option<u32>,
+    mode: Option<u32>,
+}
+
+/// Reads the mounts of a command.
+pub(super) fn read(texts: &[String], state: &State, escape: char) -> Result<Vec<Wanted>, Fault> {
+    texts.iter().map(|text| one(text, state, escape)).collect()
+}
+
+fn one(text: &str, state: &State, escape: char) -> Result<Wanted, Fault> {
+    let wrong = |message: String| Fault::at(text, message);
+    let mut options = Options::parse(text, state, escape).map_err(wrong)?;
+    let wrong = |message: String| Fault::at(text, message);
+    let what = match options.kind() {
+        "bind" => What::Bind {
+            from: options.text(&["from"]),
+            source: options.text(&["source", "src"]).unwrap_or_default(),
+            access: options.access(Access::ReadOnly).map_err(wrong)?,
+        },
+        "cache" => What::Cache {
+            id: options.text(&["id"]),
+            from: options.text(&["from"]),
+            source: options.text(&["source", "src"]).unwrap_or_default(),
+            access: options.access(Access::Writable).map_err(wrong)?,
+            sharing: match options.text(&["sharing"]).as_deref() {
+                None | Some("shared") => Sharing::Shared,
+                Some("private") => Sharing::Private,
+                Some("locked") => Sharing::Locked,
+                Some(other) => return Err(wrong(format!("sharing is shared, private or locked, not {other:?}"))),
+            },
+            owner: options.owner().map_err(wrong)?,
+        },
+        "tmpfs" => What::Tmpfs { size: options.size().map_err(wrong)? },
+        "secret" => {
+            let (id, file) = (options.text(&["id"]), options.peek(&["target", "dst", "destination"]));
+            let last = file.as_deref().and_then(|file| file.rsplit('/').next()).map(str::to_owned);
+            let id = id.or(last).filter(|id| !id.is_empty());
+            What::Secret {
+                id: id.ok_or_else(|| wrong("a secret is told by its id or its target".to_owned()))?,
+                variable: options.text(&["env"]),
+                need: options.need().map_err(wrong)?,
+                owner: options.owner().map_err(wrong)?,
             }
-            "cache" => {
-                let target = target()?;
-                let id = get(&["id"]).unwrap_or(&target).to_owned();
-                let folder = builder.store.cache_folder(&Digest::of(id.as_bytes()))?;
-                let mode = get(&["mode"]).map_or(Some(0o755), |mode| u32::from_str_radix(mode, 8).ok());
-                let mode = mode.ok_or_else(|| wrong("the mode of a mount is an octal number".to_owned()))?;
-                let owner = |names: &[&str]| get(names).map(str::parse::<u32>).transpose();
-                let (uid, gid) = (owner(&["uid"]), owner(&["gid"]));
-                let (Ok(uid), Ok(gid)) = (uid, gid) else {
-                    return Err(wrong("uid and gid of a mount are numbers".to_owned()));
-                };
-                use std::os::unix::fs::PermissionsExt;
-                fs::set_permissions(&folder, fs::Permissions::from_mode(mode))?;
-                std::os::unix::fs::chown(&folder, Some(uid.unwrap_or(0)), Some(gid.unwrap_or(0)))?;
-                Mount { target, read_only, source: bind(folder, None) }
-            }
-            "bind" => {
-                let subpath = Some(relative(Path::new(source))).filter(|path| !path.as_os_str().is_empty());
-                let subpath = subpath.map(|path| path.display().to_string());
-                // Nothing that a command writes here is kept, so nothing can be written.
-                match get(&["from"]) {
-                    None => Mount {
-                        target: target()?,
-                        read_only: true,
-                        source: bind(builder.config.context.clone(), subpath),
-                    },
-                    Some(from) => {
-                        let layers = builder.layers_of(stage, from)?;
-                        let ids = layers.iter().rev().filter_map(|id| Digest::try_from(id.as_str()).ok());
-                        let lower: Vec<PathBuf> = ids.map(|id| builder.store.layer_files(&id)).collect();
-                        prepared.depends_on.push(layers);
-                        if lower.is_empty() {
-                            return Err(wrong(format!("{from} is empty: there is nothing to mount")));
-                        }
-                        Mount { target: target()?, read_only: true, source: MountSource::Layers { lower, subpath } }
-                    }
-                }
-            }
-            kind @ ("secret" | "ssh") => return Err(wrong(format!("a mount of type {kind} is not supported yet"))),
-            other => return Err(wrong(format!("a mount is of type bind, cache or tmpfs, not {other:?}"))),
-        };
-        if mount.read_only && get(&["from"]).is_none() && matches!(get(&["type"]), None | Some("bind")) {
-            prepared.depends_on.push(vec![builder.context_digest(source)?.to_string()]);
         }
-        prepared.mounts.push(mount);
+        "ssh" => What::Ssh {
+            id: options.text(&["id"]).unwrap_or_else(|| "default".to_owned()),
+            need: options.need().map_err(wrong)?,
+            owner: options.owner().map_err(wrong)?,
+        },
+        other => return Err(wrong(format!("a mount is of type bind, cache, tmpfs, secret or ssh, not {other:?}"))),
+    };
+    let target = options.text(&["target", "dst", "destination"]).map(|target| state.absolute(&target));
+    options.finish().map_err(wrong)?;
+    if target.is_none() && matches!(what, What::Bind { .. } | What::Cache { .. } | What::Tmpfs { .. }) {
+        return Err(wrong("the mount has no target".to_owned()));
     }
-    Ok(prepared)
+    Ok(Wanted { text: text.to_owned(), target, what })
 }
 
-fn bind(source: PathBuf, subpath: Option<String>) -> MountSource {
-    MountSource::Bind { source, subpath, propagation: Propagation::Private, recursive: false }
+impl Wanted {
+    /// What a command's result depends on: layers, or a digest of files.
+    pub(super) fn depends_on(&self, builder: &Builder<'_>, stage: usize) -> Result<Vec<String>, Fault> {
+        let (from, source) = match &self.what {
+            What::Bind { from, source, .. } => (from, source),
+            // What is kept from build to build, and what the caller gives, makes no difference by definition.
+            What::Cache { .. } | What::Tmpfs { .. } | What::Secret { .. } | What::Ssh { .. } => return Ok(Vec::new()),
+        };
+        let context = match from {
+            None => Some(builder.job.context),
+            Some(from) => builder.context_named(stage, from)?,
+        };
+        match (context, from) {
+            (Some(context), _) => Ok(vec![builder.context_digest(context, source)?.to_string()]),
+            (None, from) => builder.layers_of(stage, from.as_deref().unwrap_or_default()),
+        }
+    }
 }
 
 /// The places of mounts that the stage's file system does not have, and folders above them, the deepest last.
@@ -120,6 +164,7 @@ pub(super) fn missing(root: &OwnedFd, mounts: &[Mount]) -> Vec<PathBuf> {
         missing.extend(above.filter(|path| open_in(root, path, OFlag::O_PATH).is_err()).map(Path::to_owned));
     }
     missing.sort();
+    missing.dedup();
     missing
 }
 
@@ -140,12 +185,4 @@ pub(super) fn clear(places: &[PathBuf], upper: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-/// A script's interpreter and the script itself, as `sh` would run it.
-pub(super) fn script(text: &str) -> Vec<String> {
-    let (first, body) = text.split_once('\n').unwrap_or((text, ""));
-    let mut argv: Vec<String> = first.trim_start_matches("#!").split_whitespace().map(str::to_owned).collect();
-    argv.extend(["-c".to_owned(), body.to_owned()]);
-    argv
 }

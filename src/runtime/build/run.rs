@@ -8,6 +8,7 @@ use std::fs::{self, File};
 use std::io::{self, PipeReader, Read};
 use std::net::IpAddr;
 use std::os::fd::AsFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
@@ -21,6 +22,7 @@ use crate::dns::{Asker, Resolver, Sockets};
 use crate::engine::{
     Attachment, ContainerId, DnsConfig, Endpoint, EngineError, NetworkConfig, ProcessIo, Resources, Security, Subject,
 };
+use crate::runtime::build::instruction::Rights;
 use crate::runtime::build::rootfs::Change;
 use crate::runtime::cgroup::{CgroupError, DeviceAccess, Tree};
 use crate::runtime::image::digest::hex;
@@ -31,7 +33,7 @@ use crate::runtime::network::published::Published;
 use crate::runtime::network::{NetworkError, Networks, files};
 use crate::runtime::start::program::{Parentage, Step};
 use crate::runtime::start::request::{
-    CgroupView, EtcFiles, Mount, Namespace, Network, Process, Request, SHM_SIZE, Shm,
+    CgroupView, EtcFiles, Mount, MountSource, Namespace, Network, Process, Propagation, Request, SHM_SIZE, Shm,
 };
 use crate::runtime::start::{StartError, compile, rootfs};
 use crate::runtime::store;
@@ -68,8 +70,13 @@ pub(super) struct Command<'a> {
     pub(super) user: Option<String>,
     pub(super) mounts: Vec<Mount>,
     pub(super) connected: Connected,
+    pub(super) rights: Rights,
+    /// Its host name, where it is not the usual one.
+    pub(super) hostname: Option<&'a str>,
     pub(super) extra_hosts: &'a [(String, String)],
     pub(super) shm_size: Option<u64>,
+    /// Bytes.
+    pub(super) memory: Option<u64>,
     pub(super) ulimits: &'a BTreeMap<String, Ulimit>,
 }
 
@@ -152,6 +159,21 @@ impl Runner {
         Ok(Runner { layout: layout.clone(), networks, folder, id, _alive: alive })
     }
 
+    /// Where what only this build may see can lie; does not exist.
+    pub(super) fn private(&self) -> PathBuf {
+        self.folder.join("private")
+    }
+
+    /// A mount that shows a script, and the script's path in it.
+    pub(super) fn script(&self, text: &str) -> io::Result<(Mount, String)> {
+        let source = self.folder.join("script");
+        fs::write(&source, text)?;
+        fs::set_permissions(&source, fs::Permissions::from_mode(0o755))?;
+        let target = "/dev/pipes/EOF".to_owned();
+        let source = MountSource::Bind { source, subpath: None, propagation: Propagation::Private, recursive: false };
+        Ok((Mount { target: target.clone(), read_only: true, source }, target))
+    }
+
     /// Runs a command to its end. On a thread of its own: the thread enters the container's network, and the container dies with it.
     pub(super) fn run(&self, command: &Command<'_>, listener: &mut dyn Listener) -> Result<Ended, RunError> {
         std::thread::scope(|scope| {
@@ -230,7 +252,11 @@ impl Runner {
         listener: &mut dyn Listener,
     ) -> Result<Ended, RunError> {
         let cgroup = Tree::detect()?.cgroup(None, &format!("build-{}", self.id.0));
-        cgroup.create(&Resources::default(), &DeviceAccess::Default(Vec::new()))?;
+        let devices = match command.rights {
+            Rights::Usual => DeviceAccess::Default(Vec::new()),
+            Rights::All => DeviceAccess::All,
+        };
+        cgroup.create(&Resources { memory: command.memory, ..Resources::default() }, &devices)?;
         let request = self.request(command, endpoints, cgroup.join_files(), cgroup.view())?;
         let result = started(request, listener);
         let removed = cgroup.remove();
@@ -256,9 +282,9 @@ impl Runner {
                 working_dir: command.working_dir.clone(),
                 user: command.user.clone(),
                 groups: Vec::new(),
-                security: Security::default(),
+                security: Security { privileged: command.rights == Rights::All, ..Security::default() },
             },
-            hostname: HOSTNAME.to_owned(),
+            hostname: command.hostname.unwrap_or(HOSTNAME).to_owned(),
             domainname: None,
             init: None,
             mounts: command.mounts.clone(),
@@ -311,7 +337,8 @@ impl Runner {
             };
             extra.push((name.clone(), address));
         }
-        let hosts = files::hosts(HOSTNAME, None, &extra, endpoints);
+        let hostname = command.hostname.unwrap_or(HOSTNAME);
+        let hosts = files::hosts(hostname, None, &extra, endpoints);
         let write = |name: &str, text: &str| -> Result<Option<PathBuf>, RunError> {
             let path = self.folder.join(name);
             fs::write(&path, text)?;
@@ -319,7 +346,7 @@ impl Runner {
         };
         Ok(EtcFiles {
             hosts: write("hosts", &hosts)?,
-            hostname: write("hostname", &format!("{HOSTNAME}\n"))?,
+            hostname: write("hostname", &format!("{hostname}\n"))?,
             resolv_conf: write("resolv.conf", &resolv_conf)?,
         })
     }

@@ -238,6 +238,11 @@ impl Origin<'_> {
     }
 }
 
+/// Whether a source is a pattern.
+pub(super) fn has_wildcards(source: &str) -> bool {
+    Pattern::parse(source).is_ok_and(|pattern| !pattern.is_plain())
+}
+
 /// Reads that were interrupted are no end.
 fn count(read: io::Result<usize>) -> io::Result<usize> {
     match read {

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use crate::engine::BuildConfig;
+use crate::runtime::build::context::Contexts;
 use crate::runtime::build::dockerfile::{Dockerfile, DockerfileError, Step};
 use crate::runtime::build::expand;
 use crate::runtime::build::instruction::{Instruction, guess};
-use crate::values::platform::Platform;
+use crate::values::platform::{InvalidPlatform, Platform};
 
 /// One stage.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,8 +32,10 @@ pub(super) enum Base {
     Scratch,
     /// An earlier stage.
     Stage(usize),
-    /// An image of the store.
+    /// An image.
     Image(String),
+    /// A named context.
+    Context(String),
 }
 
 /// The arguments before the first `FROM`, and those that every build has.
@@ -54,9 +58,12 @@ pub(super) fn predefined() -> BTreeMap<String, String> {
 /// Splits a Dockerfile into stages.
 pub(super) fn stages(
     file: &Dockerfile,
-    given: &BTreeMap<String, String>,
+    config: &BuildConfig,
+    contexts: &Contexts<'_>,
 ) -> Result<(Vec<Stage>, Globals), DockerfileError> {
+    let given = &config.args;
     let mut globals = predefined();
+    globals.insert("TARGETSTAGE".to_owned(), config.target.clone().unwrap_or_else(|| "default".to_owned()));
     let mut stages: Vec<Stage> = Vec::new();
     for (at, step) in file.steps.iter().enumerate() {
         let word = |text: &str| {
@@ -83,10 +90,16 @@ pub(super) fn stages(
             }
             Instruction::From { image, platform, name } => {
                 if let Some(platform) = platform {
-                    let (wanted, host) = (word(platform)?, Platform::host().to_string());
-                    if !wanted.is_empty() && wanted != host && wanted != Platform::host().architecture {
-                        let message = format!("the platform {wanted} can't be built here: this machine is {host}");
-                        return Err(file.error(step, platform, message));
+                    let wanted = word(platform)?;
+                    let host = Platform::host();
+                    if !wanted.is_empty() {
+                        let found: Platform = wanted
+                            .parse()
+                            .map_err(|error: InvalidPlatform| file.error(step, platform, error.to_string()))?;
+                        if (&found.os, &found.architecture) != (&host.os, &host.architecture) {
+                            let message = format!("the platform {wanted} can't be built here: this machine is {host}");
+                            return Err(file.error(step, platform, message));
+                        }
                     }
                 }
                 let base = word(image)?;
@@ -94,7 +107,7 @@ pub(super) fn stages(
                     let message = format!("the image's name {image:?} is empty once its variables are replaced");
                     return Err(file.error(step, image, message));
                 }
-                let base = if base == "scratch" { Base::Scratch } else { find_name(&stages, &base) };
+                let base = find_name(contexts, &stages, &base);
                 let needs = match base {
                     Base::Stage(number) => vec![number],
                     _ => Vec::new(),
@@ -109,7 +122,7 @@ pub(super) fn stages(
                 stage.steps.end = at + 1;
                 let sources = sources(step);
                 for source in sources {
-                    if let Base::Stage(number) = find(&stages[..known - 1], source) {
+                    if let Base::Stage(number) = find(contexts, &stages[..known - 1], source) {
                         stages[known - 1].needs.push(number);
                     }
                 }
@@ -134,33 +147,39 @@ fn sources(step: &Step) -> Vec<&str> {
     }
 }
 
-/// The stage of this name or number among the earlier ones, else an image.
-pub(super) fn find(stages: &[Stage], text: &str) -> Base {
+/// The context of this name, the stage of this name or number among the earlier ones, else an image.
+pub(super) fn find(contexts: &Contexts<'_>, stages: &[Stage], text: &str) -> Base {
     match text.parse::<usize>() {
         Ok(number) if number < stages.len() => Base::Stage(number),
-        _ => find_name(stages, text),
+        _ => find_name(contexts, stages, text),
     }
 }
 
-fn find_name(stages: &[Stage], text: &str) -> Base {
-    let name = text.to_ascii_lowercase();
-    match stages.iter().rposition(|stage| stage.name.as_deref() == Some(&name)) {
+fn find_name(contexts: &Contexts<'_>, stages: &[Stage], text: &str) -> Base {
+    if let Some(name) = contexts.named(text) {
+        return Base::Context(name.to_owned());
+    }
+    match stage_named(stages, text) {
         Some(number) => Base::Stage(number),
+        None if text == "scratch" => Base::Scratch,
         None => Base::Image(text.to_owned()),
     }
+}
+
+fn stage_named(stages: &[Stage], text: &str) -> Option<usize> {
+    let name = text.to_ascii_lowercase();
+    stages.iter().rposition(|stage| stage.name.as_deref() == Some(&name))
 }
 
 /// The stage that is wanted: by name or number, else the last.
 pub(super) fn target(stages: &[Stage], wanted: Option<&str>) -> Result<usize, String> {
     let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) else { return Ok(stages.len() - 1) };
-    match find(stages, wanted) {
-        Base::Stage(number) => Ok(number),
-        _ => {
-            let names: Vec<&str> = stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
-            let guess = guess(wanted, &names).map_or_else(String::new, |guess| format!(" (did you mean {guess}?)"));
-            Err(format!("target stage {wanted:?} could not be found{guess}"))
-        }
-    }
+    let number = wanted.parse().ok().filter(|number| *number < stages.len());
+    number.or_else(|| stage_named(stages, wanted)).ok_or_else(|| {
+        let names: Vec<&str> = stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
+        let guess = guess(wanted, &names).map_or_else(String::new, |guess| format!(" (did you mean {guess}?)"));
+        format!("target stage {wanted:?} could not be found{guess}")
+    })
 }
 
 /// The stages needed for one, in order, itself the last.
@@ -181,10 +200,16 @@ pub(super) fn needed(stages: &[Stage], target: usize) -> Vec<usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::engine::ContextSource;
+    use crate::runtime::image::staging::Staging;
 
     fn read(text: &str, given: &[(&str, &str)]) -> Result<(Vec<Stage>, Globals), DockerfileError> {
         let given = given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
-        stages(&Dockerfile::parse("Dockerfile", text).unwrap(), &given)
+        let (folder, none) = (tempfile::tempdir().unwrap(), BTreeMap::new());
+        let staging = Staging::new(folder.path()).unwrap();
+        let config =
+            BuildConfig { args: given, ..BuildConfig::new(ContextSource::Directory(folder.path().to_owned())) };
+        stages(&Dockerfile::parse("Dockerfile", text).unwrap(), &config, &Contexts::new(&none, &staging, &|| false))
     }
 
     #[test]

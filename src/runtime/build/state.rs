@@ -44,6 +44,11 @@ impl State {
         State { document, arguments: Vec::new(), has_command: false, created }
     }
 
+    /// Begins with what another stage has become, its arguments included.
+    pub(super) fn following(stage: &State) -> State {
+        State { has_command: false, ..stage.clone() }
+    }
+
     /// Takes the instructions that the base put off.
     pub(super) fn triggers(&mut self) -> Vec<String> {
         std::mem::take(&mut self.document.config.on_build)

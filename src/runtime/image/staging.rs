@@ -20,7 +20,7 @@ pub(in crate::runtime) struct Staging {
 
 impl Staging {
     /// Makes a folder below `parent`, and removes what dead processes left there.
-    pub(super) fn new(parent: &Path) -> io::Result<Staging> {
+    pub(in crate::runtime) fn new(parent: &Path) -> io::Result<Staging> {
         // While it is held, nobody takes a new folder that is not locked yet for a leaving.
         let turn = lock(parent, FlockArg::LockExclusive)?;
         let leavings: Vec<PathBuf> = fs::read_dir(parent)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;

@@ -313,11 +313,17 @@ impl Store {
         self.root.join("cache")
     }
 
-    /// A folder that commands of builds keep things in from one build to the next (`RUN --mount=type=cache`).
-    pub(in crate::runtime) fn cache_folder(&self, id: &Digest) -> Result<PathBuf, EngineError> {
-        let path = self.root.join("mounts").join(id.hex());
-        fs::create_dir_all(&path).map_err(failed("make a folder in", self.subject()))?;
-        Ok(path)
+    /// A folder that commands of builds keep things in from one build to the next (`RUN --mount=type=cache`), which need not be there
+    /// yet, and the file that is locked by who has it.
+    pub(in crate::runtime) fn cache_folder(&self, id: &Digest) -> Result<(PathBuf, PathBuf), EngineError> {
+        let folder = self.root.join("mounts").join(id.hex());
+        let lock = folder.with_extension("lock");
+        let make = || {
+            fs::create_dir_all(self.root.join("mounts"))?;
+            File::options().create(true).append(true).open(&lock)
+        };
+        make().map_err(failed("make a folder in", self.subject()))?;
+        Ok((folder, lock))
     }
 
     fn names(&self) -> PathBuf {

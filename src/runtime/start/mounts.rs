@@ -14,7 +14,9 @@ use nix::sys::stat::{Mode, SFlag};
 use crate::runtime::start::StartError;
 use crate::runtime::start::inside::Inside;
 use crate::runtime::start::program::{File, Kind, Links, Step, Target, text};
-use crate::runtime::start::request::{CgroupView, Mount, MountSource, Namespace, Propagation, Request, Shm};
+use crate::runtime::start::request::{
+    CgroupView, Durability, Mount, MountSource, Namespace, Propagation, Request, Rootfs, Shm,
+};
 use crate::runtime::start::{devices, rootfs};
 use crate::runtime::sys::mount::{
     NO_DEV, NO_EXEC, NO_SUID, READ_ONLY, Reach, copy_tree, new_file_system, set_attributes,
@@ -246,17 +248,17 @@ fn step(mount: &Mount, inside: Inside<'_>) -> Result<Step, StartError> {
             ("tmpfs".to_owned(), tree)
         }
         MountSource::Layers { lower, subpath } => {
-            let layers = rootfs::layers(lower)?;
-            let tree = match subpath {
-                None => layers,
-                Some(subpath) => {
-                    let found = within(&layers, subpath)?;
-                    let tree = copy_tree(found.as_fd(), c"", Reach::Top).or_os("open_tree", subpath.as_str())?;
-                    set_attributes(tree.as_fd(), Reach::Top, READ_ONLY, 0).or_os("mount_setattr", subpath.as_str())?;
-                    tree
-                }
+            ("image".to_owned(), part(rootfs::layers(lower)?, subpath.as_deref(), READ_ONLY)?)
+        }
+        MountSource::Scratch { lower, upper, work, subpath } => {
+            let rootfs = Rootfs {
+                lower: lower.clone(),
+                upper: upper.clone(),
+                work: work.clone(),
+                durability: Durability::Volatile,
+                read_only: false,
             };
-            ("image".to_owned(), tree)
+            ("image".to_owned(), part(rootfs::overlay(&rootfs)?, subpath.as_deref(), attributes)?)
         }
     };
     let kind = match SFlag::from_bits_truncate(nix::sys::stat::fstat(&tree).or_os("stat", name.as_str())?.st_mode)
@@ -266,6 +268,15 @@ fn step(mount: &Mount, inside: Inside<'_>) -> Result<Step, StartError> {
         _ => Kind::File,
     };
     Ok(Step::Place { tree: File::new(name, tree), at: Target::new(&target, kind, links)? })
+}
+
+/// A path within layers that are mounted; all of them without one.
+fn part(layers: OwnedFd, subpath: Option<&str>, attributes: u64) -> Result<OwnedFd, StartError> {
+    let Some(subpath) = subpath else { return Ok(layers) };
+    let found = within(&layers, subpath)?;
+    let tree = copy_tree(found.as_fd(), c"", Reach::Top).or_os("open_tree", subpath)?;
+    set_attributes(tree.as_fd(), Reach::Top, attributes, 0).or_os("mount_setattr", subpath)?;
+    Ok(tree)
 }
 
 fn copy(path: &Path, reach: Reach) -> Result<OwnedFd, StartError> {

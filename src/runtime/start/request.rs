@@ -137,6 +137,17 @@ pub enum MountSource {
         /// A path within.
         subpath: Option<String>,
     },
+    /// Layers, topmost first, under a folder where changes go; they are thrown away with it.
+    Scratch {
+        /// Topmost first.
+        lower: Vec<PathBuf>,
+        /// Where changes go; exists.
+        upper: PathBuf,
+        /// Empty, on the same file system as `upper`; exists.
+        work: PathBuf,
+        /// A path within.
+        subpath: Option<String>,
+    },
 }
 
 /// How mounts made later travel between host and container.

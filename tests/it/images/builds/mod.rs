@@ -1,116 +1,22 @@
 //! Dockerfiles to images.
 
+mod language;
+mod mounts;
+mod sources;
+mod workshop;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use tokio::sync::mpsc;
-use xcompose::engine::{BuildConfig, DockerfileSource, EngineError, ImageId, Progress};
+use xcompose::engine::{EngineError, Progress};
 use xcompose::runtime::build::build;
-use xcompose::runtime::image::Image;
-use xcompose::runtime::image::store::Store;
-use xcompose::runtime::layout::Layout;
 
-use super::raw::{chain, store};
-use crate::support::{busybox_archive, cannot_run};
-
-/// A context and a store with `busybox`.
-struct Workshop {
-    folder: tempfile::TempDir,
-    layout: Layout,
-    store: Store,
-    config: BuildConfig,
-}
-
-/// What a build said.
-#[derive(Default)]
-struct Told {
-    steps: Vec<(String, bool)>,
-    output: String,
-}
-
-impl Workshop {
-    fn new() -> Workshop {
-        let (folder, store, layout) = store();
-        let archive = fs::File::open(busybox_archive(folder.path())).unwrap();
-        store.import(archive, Some(&"busybox".parse().unwrap())).unwrap();
-        let context = folder.path().join("context");
-        fs::create_dir(&context).unwrap();
-        let config = BuildConfig {
-            context,
-            dockerfile: DockerfileSource::Path("Dockerfile".into()),
-            args: BTreeMap::new(),
-            target: None,
-            tags: vec!["result".parse().unwrap()],
-            labels: BTreeMap::new(),
-            no_cache: false,
-            network: None,
-            extra_hosts: Vec::new(),
-            shm_size: None,
-            ulimits: BTreeMap::new(),
-        };
-        Workshop { folder, layout, store, config }
-    }
-
-    fn write(&self, path: &str, text: &str) -> PathBuf {
-        let path = self.config.context.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, text).unwrap();
-        path
-    }
-
-    fn try_build(&self, dockerfile: &str) -> (Result<ImageId, EngineError>, Told) {
-        self.write("Dockerfile", dockerfile);
-        let (sender, mut receiver) = mpsc::channel(64);
-        std::thread::scope(|scope| {
-            let builder = scope.spawn(move || build(&self.layout, &self.config, &sender));
-            let mut told = Told::default();
-            let mut names = BTreeMap::new();
-            while let Some(news) = receiver.blocking_recv() {
-                match news {
-                    Progress::Step { id, text } => drop(names.insert(id, text)),
-                    Progress::Done { id, cached } => told.steps.push((names[&id].clone(), cached)),
-                    Progress::Output { bytes, .. } => told.output.push_str(&String::from_utf8_lossy(&bytes)),
-                    Progress::Bytes { .. } => {}
-                }
-            }
-            (builder.join().unwrap(), told)
-        })
-    }
-
-    #[track_caller]
-    fn build(&self, dockerfile: &str) -> (Image, Told) {
-        let (result, told) = self.try_build(dockerfile);
-        let id = result.unwrap_or_else(|error| panic!("{}\n{}", chain(&error), told.output));
-        (self.store.image(&id).unwrap().unwrap(), told)
-    }
-
-    #[track_caller]
-    fn fails(&self, dockerfile: &str) -> String {
-        let (result, _) = self.try_build(dockerfile);
-        assert_eq!(
-            fs::read_dir(self.folder.path().join("data/images/tmp")).unwrap().count(),
-            0,
-            "nothing half-made stays"
-        );
-        chain(&result.expect_err("this build fails"))
-    }
-}
-
-/// The file as the topmost layer that has it says.
-fn find(image: &Image, path: &str) -> PathBuf {
-    let at = image.layers.iter().rev().map(|layer| layer.join(path)).find(|path| fs::symlink_metadata(path).is_ok());
-    at.unwrap_or_else(|| panic!("{path} is in no layer"))
-}
-
-fn read(image: &Image, path: &str) -> String {
-    fs::read_to_string(find(image, path)).unwrap()
-}
-
-fn exists(image: &Image, path: &str) -> bool {
-    image.layers.iter().any(|layer| fs::symlink_metadata(layer.join(path)).is_ok())
-}
+use self::workshop::{Told, Workshop, exists, find, read};
+use super::raw::store;
+use crate::support::cannot_run;
 
 #[test]
 fn an_image_from_nothing_has_what_was_copied_and_says_how_to_run_it() {
@@ -280,8 +186,8 @@ fn copies_go_where_dockers_go() {
         shop.write(file, file);
     }
     shop.write(".dockerignore", "# comment\nskip\n!skip/but/not\n**/*.md\n");
-    symlink("../top.txt", shop.config.context.join("dir/link")).unwrap();
-    fs::create_dir(shop.config.context.join("dir/empty")).unwrap();
+    symlink("../top.txt", shop.context.join("dir/link")).unwrap();
+    fs::create_dir(shop.context.join("dir/empty")).unwrap();
     let (image, _) = shop.build(
         "FROM busybox\nRUN mkdir -p /real && ln -s real /alias\n\
          COPY dir /folder\nCOPY top.txt /as-file\nCOPY top.txt /into/\nCOPY *.txt dir/sub /many/\nCOPY dir/ /alias/\n\
@@ -335,11 +241,16 @@ fn what_cannot_be_copied_is_named_with_its_place() {
         ("COPY --from=busybox /nothing /", "/nothing does not exist in busybox"),
         ("COPY --chown=nobody-here file /", "the image has no user or group nobody-here"),
         ("COPY --chmod=rwx file /", "--chmod takes an octal number"),
+        ("COPY --from=$x file /", "--from knows no variables"),
         ("COPY dir /etc/passwd", "is a file, not a directory"),
-        ("ADD https://example.org/x /", "ADD from the network is not supported yet"),
         ("COPY ${x:?needed} /", "x: needed"),
         ("EXPOSE 99999", "invalid port"),
-        ("RUN --mount=type=secret,id=x cat", "type secret is not supported yet"),
+        ("RUN --mount=type=secret,id=x,required cat", "the secret x is required, and not given"),
+        ("RUN --mount=type=ssh,required=true ls", "the SSH agent default is required, and not given"),
+        ("RUN --mount=type=cache,targte=/x ls", "a mount of type cache has no option targte (did you mean target?)"),
+        ("RUN --mount=type=bind,source=absent,target=/x ls", "absent does not exist in the build context"),
+        ("RUN --network=host ls", "only for builds that allow it"),
+        ("RUN --security=insecure ls", "only for builds that allow it"),
     ] {
         let error = shop.fails(&format!("FROM busybox\n{line}\n"));
         assert!(error.starts_with("Dockerfile:2:") && error.contains(words), "{line}: {error}");
@@ -348,7 +259,7 @@ fn what_cannot_be_copied_is_named_with_its_place() {
     assert!(error.starts_with("Dockerfile:1:6: the image nosuch:1 is not in the store"), "{error}");
     let outside = shop.folder.path().join("outside");
     fs::write(&outside, "outside").unwrap();
-    symlink(&outside, shop.config.context.join("escape")).unwrap();
+    symlink(&outside, shop.context.join("escape")).unwrap();
     assert!(shop.fails("FROM busybox\nCOPY escape /\n").contains("escape does not exist"));
 }
 
@@ -359,8 +270,8 @@ fn archives_are_unpacked_by_add_alone() {
     }
     let shop = Workshop::new();
     let archive = super::raw::Raw::default().folder("d").file("d/x", "inside").file(".wh.plain", "no mark").end();
-    fs::write(shop.config.context.join("a.tar"), &archive).unwrap();
-    fs::write(shop.config.context.join("a.tar.zst"), zstd::encode_all(&archive[..], 1).unwrap()).unwrap();
+    fs::write(shop.context.join("a.tar"), &archive).unwrap();
+    fs::write(shop.context.join("a.tar.zst"), zstd::encode_all(&archive[..], 1).unwrap()).unwrap();
     shop.write("plain.txt", "plain");
     let (image, _) = shop.build("FROM scratch\nADD a.tar /one\nADD a.tar.zst /two/\nADD plain.txt /\nCOPY a.tar /\n");
     assert_eq!(read(&image, "one/d/x"), "inside");

@@ -1,0 +1,73 @@
+//! `ADD`: what `COPY` does, and archives, addresses and repositories.
+
+use std::path::Path;
+
+use crate::runtime::build::copy::Archives;
+use crate::runtime::build::fault::Fault;
+use crate::runtime::build::git::{self, Keep, Repository};
+use crate::runtime::build::ignore::Ignore;
+use crate::runtime::build::instruction::Copy;
+use crate::runtime::build::source::Origin;
+use crate::runtime::build::state::State;
+use crate::runtime::build::steps::copy::{Chosen, Owners};
+use crate::runtime::build::steps::{At, Builder};
+use crate::runtime::image::tree::open_directory;
+
+/// A source from the network. What it is now is known before it is fetched.
+pub(super) enum Far {
+    /// At one commit.
+    Repository { source: String, repository: Repository, keep: Keep },
+}
+
+impl Builder<'_> {
+    pub(super) fn add(&self, state: &mut State, at: At<'_>, add: &Copy) -> Result<bool, Fault> {
+        let sources = state.words(&add.sources, self.job.file.escape)?;
+        let remote = |source: &String| Repository::parse(source).is_some() || is_web(source);
+        let (far, near): (Vec<String>, Vec<String>) = sources.into_iter().partition(remote);
+        if let (Some(checksum), true) = (&add.checksum, far.is_empty()) {
+            return Err(Fault::at(checksum, "--checksum is for sources from the network"));
+        }
+        let archives = if add.unpack == Some(false) { Archives::Kept } else { Archives::Unpacked };
+        let arrival = self.arrival(state, add, "add", archives)?;
+        let far = far.iter().map(|source| self.far(source, add)).collect::<Result<Vec<_>, _>>()?;
+        self.transfer(state, at, add, arrival, near, &far)
+    }
+
+    /// Finds out what a source from the network is.
+    fn far(&self, source: &str, add: &Copy) -> Result<Far, Fault> {
+        let Some(repository) = Repository::parse(source) else {
+            return Err(Fault::at(source, "ADD from the network is not supported yet"));
+        };
+        let wrong = |error: git::GitError| Fault::at(source, format!("{source}: {error}"));
+        let mut repository = repository.map_err(|reason| Fault::at(source, reason))?;
+        if let Some(checksum) = &add.checksum {
+            repository.checksum = Some(checksum.clone());
+        }
+        repository.reference = Some(git::commit(&repository, &|| self.is_over()).map_err(wrong)?);
+        let keep = if add.keep_git_dir { Keep::History } else { Keep::Nothing };
+        Ok(Far::Repository { source: source.to_owned(), repository, keep })
+    }
+
+    /// Fetches a source from the network.
+    pub(super) fn fetch(&self, far: &Far) -> Result<Chosen<'static>, Fault> {
+        let Far::Repository { source, repository, keep } = far;
+        let folder = git::fetch(repository, &self.scratch("repository"), *keep, &|| self.is_over())
+            .map_err(|error| Fault::at(source, format!("{source}: {error}")))?;
+        let root = open_directory(&folder).map_err(std::io::Error::from)?;
+        let origin = Origin { root, ignore: None };
+        let selected = origin.select(Path::new(""), &Ignore::default())?;
+        Ok(Chosen { origin, selected, owners: Owners::Root })
+    }
+}
+
+impl Far {
+    /// Says what it is: the same text, the same files.
+    pub(super) fn identity(&self) -> String {
+        let Far::Repository { source, repository, keep } = self;
+        format!("{source} {repository:?} {keep:?}")
+    }
+}
+
+fn is_web(source: &str) -> bool {
+    source.starts_with("http://") || source.starts_with("https://")
+}
