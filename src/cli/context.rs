@@ -228,9 +228,21 @@ impl<'a> Context<'a> {
             }
         }
         let project = model.project()?;
-        let stack = Stack { name: project.name.clone(), project: Some(project) };
+        let apart = project.loopback || self.globals.loopback || self.flag_variable("XCOMPOSE_LOOPBACK");
+        let mut stack = Stack { name: project.name.clone(), project: Some(project) };
         stack.named(services)?;
+        if need == Need::Files && apart {
+            self.set_apart(&mut stack)?;
+        }
         Ok(stack)
+    }
+
+    /// Publishes a project's ports on its own loopback address.
+    pub fn set_apart(&self, stack: &mut Stack) -> Result<(), Failure> {
+        if let Some(project) = &mut stack.project {
+            project.publish_on(self.engine().loopback(&project.name)?);
+        }
+        Ok(())
     }
 
     /// The name given without files, where that is enough.

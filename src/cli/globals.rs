@@ -53,6 +53,10 @@ pub struct Globals {
     #[arg(long)]
     pub all_resources: bool,
 
+    /// Publish ports on a loopback address of the project's own, so that several copies can be up at once
+    #[arg(long)]
+    pub loopback: bool,
+
     /// Show what would be done and do nothing
     #[arg(long, global = true, display_order = 990)]
     pub dry_run: bool,

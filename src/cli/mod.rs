@@ -72,6 +72,7 @@ pub enum Command {
     #[command(alias = "convert")]
     Config(config::Config),
     Plan(Box<plan::Plan>),
+    Addr(addr::Addr),
     Env(env::Env),
     Events(events::Events),
     Image(image::Image),
@@ -112,7 +113,6 @@ fn run(cli: Cli, ui: &Ui) -> Result<Exit, Failure> {
         Command::Version(command) => command.run(ui),
         Command::Unknown(words) => arguments::unknown_command(&words, ui),
         Command::Config(command) => command.run(&Context::new(&cli.globals, ui)?),
-        Command::Env(command) => command.run(&Context::new(&cli.globals, ui)?),
         other => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
             let runtime = runtime.map_err(Failure::system("start"))?;
@@ -166,8 +166,9 @@ impl Command {
             Command::Top(command) => command.run(context).await,
             Command::Volumes(command) => command.run(context).await,
             Command::Wait(command) => command.run(context).await,
+            Command::Addr(command) => command.run(context).await,
             Command::Config(command) => command.run(context),
-            Command::Env(command) => command.run(context),
+            Command::Env(command) => command.run(context).await,
             Command::Version(command) => command.run(context.ui()),
             Command::Unknown(words) => arguments::unknown_command(&words, context.ui()),
         }

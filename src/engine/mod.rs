@@ -17,6 +17,7 @@ mod process;
 mod resource;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -68,6 +69,12 @@ pub trait Engine: Send + Sync {
         project: &ProjectName,
         waiting: &(dyn for<'a> Fn(&'a str) + Send + Sync),
     ) -> Result<Box<dyn Send + Sync>, EngineError>;
+
+    /// The loopback address that is a project's own for as long as it has containers that publish on it.
+    fn loopback(&self, project: &ProjectName) -> Result<IpAddr, EngineError> {
+        let subject = Subject::Project(project.to_string());
+        Err(EngineError::Unsupported { subject, feature: "a loopback address for each project".to_owned() })
+    }
 
     /// Makes a network; `Exists` if the name is taken.
     async fn create_network(&self, config: &NetworkConfig) -> Result<String, EngineError>;

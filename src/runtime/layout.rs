@@ -5,7 +5,7 @@
 //!   images/{blobs/sha256/HEX, layers/HEX, cache/KEY, tmp, names.json, lock, hold}
 //!   init                                            the topmost lower layer of every container
 //!   volumes/NAME/{volume.json, _data}
-//!   networks/{NAME.json, NAME.leases, lock}
+//!   networks/{NAME.json, NAME.leases, loopback, lock}
 //!   containers/NAME                                 a claimed name: holds the id
 //!   projects/PROJECT/containers/ID/{container.json, state.json, upper, work, etc, log}
 //! RUN (/run/xcompose, $XCOMPOSE_RUN)               gone at boot
@@ -86,6 +86,11 @@ impl Layout {
     /// The addresses that a network's slots keep.
     pub fn leases(&self, name: &NetworkName) -> PathBuf {
         self.networks().join(format!("{name}.leases"))
+    }
+
+    /// Which projects have loopback addresses of their own; no network's record has this name.
+    pub fn loopbacks(&self) -> PathBuf {
+        self.networks().join("loopback")
     }
 
     /// Held while subnets are chosen: a folder, since every data folder of the machine has to agree on it.

@@ -20,6 +20,7 @@ pub mod volume;
 pub mod watch;
 
 use std::fs::File;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -290,6 +291,15 @@ impl Engine for Runtime {
         let lock = project_lock::lock(&self.layout, project, waiting).await?;
         self.sweep(project)?;
         Ok(lock)
+    }
+
+    fn loopback(&self, project: &ProjectName) -> Result<IpAddr, EngineError> {
+        let address = Networks::new(self.layout.clone()).loopback(project);
+        address.map(IpAddr::from).map_err(|error| EngineError::Failed {
+            verb: "find a loopback address for",
+            subject: Subject::Project(project.to_string()),
+            source: Box::new(error),
+        })
     }
 
     async fn create_network(&self, config: &NetworkConfig) -> Result<String, EngineError> {

@@ -17,6 +17,7 @@ pub mod resources;
 pub mod service;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::spec::project::files::FileObject;
@@ -50,6 +51,20 @@ pub struct Project {
     pub configs: BTreeMap<ConfigKey, FileObject>,
     /// Secrets that an active service uses.
     pub secrets: BTreeMap<SecretKey, FileObject>,
+    /// `x-xcompose: {loopback: auto}`: what would be published on every address is published on one of the project's own.
+    pub loopback: bool,
     /// Models that an active service uses.
     pub models: BTreeMap<ModelKey, Model>,
+}
+
+impl Project {
+    /// Publishes on this address what would be published on every one, or on the machine's usual loopback address.
+    pub fn publish_on(&mut self, address: IpAddr) {
+        let usual = |host: IpAddr| host.is_unspecified() || host == IpAddr::from([127, 0, 0, 1]);
+        for port in self.services.values_mut().flat_map(|service| &mut service.ports) {
+            if port.host_ip.is_none_or(usual) {
+                port.host_ip = Some(address);
+            }
+        }
+    }
 }

@@ -45,6 +45,9 @@ pub struct Making {
     /// Scale SERVICE to NUM instances. Overrides the scale setting in the Compose file if present.
     #[arg(long, value_name = "SERVICE=NUM")]
     pub scale: Vec<String>,
+    /// Publish ports on a loopback address of the project's own, so that several copies can be up at once
+    #[arg(long)]
+    pub loopback: bool,
     /// Assume "yes" as answer to all prompts and run non-interactively
     #[arg(short, long, alias = "y")]
     pub yes: bool,
@@ -54,7 +57,7 @@ impl Create {
     /// Makes containers and what they need; starts none.
     pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         self.making.check()?;
-        let stack = context.load(Need::Files, &self.services)?;
+        let stack = self.making.load(context, &self.services)?;
         let up = Up { until: Until::Created, ..self.making.up(context, &stack)? };
         context.carry_out(&stack, "create", Request::up(&stack.named(&self.services)?, up)).await?;
         Ok(Exit::SUCCESS)
@@ -62,6 +65,15 @@ impl Create {
 }
 
 impl Making {
+    /// The project, its ports where these flags want them.
+    pub fn load(&self, context: &Context<'_>, services: &[String]) -> Result<Stack, Failure> {
+        let mut stack = context.load(Need::Files, services)?;
+        if self.loopback {
+            context.set_apart(&mut stack)?;
+        }
+        Ok(stack)
+    }
+
     /// Refuses what excludes each other, in Docker Compose's words.
     pub fn check(&self) -> Result<(), Failure> {
         if self.build && self.no_build {

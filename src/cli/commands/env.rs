@@ -1,14 +1,16 @@
-//! `xcompose env explain`: where the value of a variable comes from. Docker Compose has nothing like it.
+//! `xcompose env explain`: where the value of a variable comes from. Docker Compose has nothing like it; [`Export`] is the
+//! other way round.
 
 use clap::Subcommand;
 
+use crate::cli::commands::env_export::Export;
 use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
 use crate::spec::Options;
 use crate::spec::environment::{Candidate, Origin};
 use crate::spec::lists::Variable;
 
-/// Explain the variables that compose files use
+/// Explain the variables that compose files use, or export addresses as variables
 #[derive(Debug, clap::Args)]
 #[command(subcommand_required = true, arg_required_else_help = true)]
 pub struct Env {
@@ -25,12 +27,16 @@ enum Command {
         #[arg(value_name = "VARIABLE")]
         names: Vec<String>,
     },
+    Export(Export),
 }
 
 impl Env {
-    /// Reads the files; needs neither engine nor rights.
-    pub fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
-        let Command::Explain { mut names } = self.command;
+    /// To explain needs neither engine nor rights.
+    pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
+        let mut names = match self.command {
+            Command::Explain { names } => names,
+            Command::Export(export) => return export.run(context).await,
+        };
         let ui = context.ui();
         let mut warnings = Vec::new();
         let located = context.source().locate(&mut warnings)?;

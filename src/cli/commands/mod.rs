@@ -1,10 +1,12 @@
 //! One file a command: its arguments, whose doc comments are its help, and its `run`.
 
+pub mod addr;
 pub mod build;
 pub mod config;
 pub mod create;
 pub mod down;
 pub mod env;
+mod env_export;
 pub mod events;
 pub mod exec;
 pub mod image;

@@ -2,7 +2,7 @@
 
 use crate::cli::arguments::{grace, wait};
 use crate::cli::commands::create::Making;
-use crate::cli::context::{Context, Need, Stack};
+use crate::cli::context::{Context, Stack};
 use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::foreground::{Ending, Foreground};
 use crate::cli::ui::logs::Form;
@@ -106,7 +106,7 @@ impl Up {
     }
 
     fn request(&self, context: &Context<'_>) -> Result<(Stack, Request), Failure> {
-        let stack = context.load(Need::Files, &self.services)?;
+        let stack = self.making.load(context, &self.services)?;
         let mut up = Options {
             dependencies: if self.no_deps { Dependencies::Exclude } else { Dependencies::Include },
             grace: grace(self.timeout),

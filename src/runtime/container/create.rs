@@ -60,6 +60,9 @@ pub fn create(
         Undo { layout, project: &config.project, id: container.id.clone(), volumes: Vec::new(), armed: true };
     let _lock = folder(layout, &container).map_err(failed("create", config.name.as_str()))?;
     claim(layout, &config.name, &config.project, &container.id)?;
+    Networks::new(layout.clone()).claim_loopback(&config.project, &config.ports).map_err(|error| {
+        EngineError::Invalid { subject: Subject::Container(config.name.to_string()), reason: error.to_string() }
+    })?;
     for target in wanted_volumes(config, image.config()) {
         let named = match config.mounts.iter().find(|mount| mount.target == target).map(|mount| &mount.source) {
             Some(MountSource::Volume { name, .. }) => Some(name.clone()),

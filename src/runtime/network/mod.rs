@@ -10,6 +10,7 @@ pub mod files;
 pub mod firewall;
 pub mod ipam;
 pub mod lease;
+mod loopback;
 pub mod netlink;
 pub mod nft;
 mod occupant;
@@ -25,7 +26,7 @@ pub mod veth;
 
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -36,7 +37,7 @@ use crate::runtime::layout::Layout;
 use crate::runtime::store::{self, Durability};
 use crate::runtime::sys::{OrOs, OsError};
 use crate::values::cidr::Cidr;
-use crate::values::names::{InterfaceName, NetworkName};
+use crate::values::names::{InterfaceName, NetworkName, ProjectName};
 use crate::values::protocol::Protocol;
 
 use firewall::{Firewall, Zone};
@@ -384,6 +385,17 @@ pub enum NetworkError {
         /// Which.
         address: IpAddr,
     },
+    /// Tell the user: another project has this loopback address.
+    #[error("the loopback address {address} is that of project {project}")]
+    LoopbackTaken {
+        /// Which.
+        address: Ipv4Addr,
+        /// Whose.
+        project: ProjectName,
+    },
+    /// Tell the user: every loopback address is some project's.
+    #[error("there is no free loopback address")]
+    NoLoopback,
     /// A container's record can't be read.
     #[error(transparent)]
     Records(#[from] Box<EngineError>),

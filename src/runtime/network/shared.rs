@@ -47,6 +47,7 @@ impl Networks {
             for name in self.with_leases()? {
                 self.end_leases_on(&name, ended)?;
             }
+            self.release_loopback(&config.project)?;
         } else if config.slot.contains(ONE_OFF) {
             for name in &attached {
                 self.end_leases_on(name, ended)?;

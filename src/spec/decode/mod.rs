@@ -48,6 +48,7 @@ pub(in crate::spec) fn project(model: &Model) -> Result<Project, SpecError> {
         secrets: section(model, "secrets", &faults)
             .map(|(key, reader)| (SecretKey(key.to_owned()), file_object(&reader, model)))
             .collect(),
+        loopback: loopback(model, &faults),
         models: section(model, "models", &faults)
             .map(|(key, reader)| (ModelKey(key.to_owned()), ai_model(key, &reader)))
             .collect(),
@@ -65,6 +66,21 @@ fn decode_services<'a>(
         let reader = Reader::new(format!("services.{name}"), entry, faults)?;
         Some((name.clone(), service::decode(name, &reader, model)?))
     })
+}
+
+/// `x-xcompose: {loopback: auto}`.
+fn loopback(model: &Model, faults: &Faults) -> bool {
+    let own = model.tree.as_mapping().and_then(|map| map.entry("x-xcompose"));
+    let Some(own) = own.and_then(|entry| Reader::new("x-xcompose".to_owned(), entry, faults)) else { return false };
+    match own.node("loopback") {
+        None => false,
+        Some(node) if node.as_str() == Some("auto") => true,
+        Some(_) if own.maybe_flag("loopback") == Some(false) => false,
+        Some(node) => {
+            own.fault(&node.at, "loopback: use `auto` or `false`");
+            false
+        }
+    }
 }
 
 fn section<'a>(model: &'a Model, kind: &'a str, faults: &'a Faults) -> impl Iterator<Item = (&'a str, Reader<'a>)> {

@@ -3,6 +3,7 @@
 
 mod connect;
 mod docker;
+mod loopback;
 mod names;
 mod publish;
 mod replicas;

@@ -40,6 +40,7 @@ pub fn project(services: impl IntoIterator<Item = Service>) -> Project {
         volumes: BTreeMap::new(),
         configs: BTreeMap::new(),
         secrets: BTreeMap::new(),
+        loopback: false,
         models: BTreeMap::new(),
     };
     for service in project.services.values() {
