@@ -7,11 +7,10 @@ use crate::scenarios::leftovers;
 use crate::support::{Machine, cannot_run, finish, free_port, http_get};
 
 /// A server that tells its project's name, on a fixed port.
-fn server(port: u16) -> String {
+fn server(port: u16, local: u16) -> String {
     format!(
         "services:\n  web-1:\n    image: busybox\n    hostname: ${{COMPOSE_PROJECT_NAME}}\n    stop_signal: SIGKILL\n    \
-         command: [httpd, -f, -p, '80', -h, /etc]\n    ports: ['{port}:80', '127.0.0.1:{}:80']\n",
-        port + 1
+         command: [httpd, -f, -p, '80', -h, /etc]\n    ports: ['{port}:80', '127.0.0.1:{local}:80']\n"
     )
 }
 
@@ -29,8 +28,8 @@ fn a_file_is_up_in_many_copies_at_once_with_its_ports_unchanged() {
     if cannot_run() {
         return;
     }
-    let port = free_port();
-    let machine = machine(&server(port));
+    let (port, local) = (free_port(), free_port());
+    let machine = machine(&server(port, local));
     let copies = ["one", "two", "three"];
     let ups: Vec<_> = copies
         .map(|copy| {
@@ -50,7 +49,7 @@ fn a_file_is_up_in_many_copies_at_once_with_its_ports_unchanged() {
             assert_eq!(exported(&machine, copy, name), port.to_string());
         }
         assert!(http_get(&format!("{host}:{port}"), "/hostname").ends_with(&format!("{copy}\n")));
-        assert!(http_get(&format!("{host}:{}", port + 1), "/hostname").ends_with(&format!("{copy}\n")));
+        assert!(http_get(&format!("{host}:{local}"), "/hostname").ends_with(&format!("{copy}\n")));
         let table = machine.xcompose(["-p", copy, "addr"]).ok().stdout();
         assert!(table.contains(&format!("{copy}-web-1-1")) && table.contains(&format!("{host}:{port}")), "{table}");
         hosts.insert(host);
@@ -64,7 +63,7 @@ fn a_file_is_up_in_many_copies_at_once_with_its_ports_unchanged() {
     machine.xcompose(["-p", "two", "down"]).ok();
     finish(machine.command(["-p", "two", "up", "-d"]).env("XCOMPOSE_LOOPBACK", "1")).ok();
     assert_eq!(exported(&machine, "two", "WEB_1_HOST"), before);
-    machine.write("compose.yaml", &format!("x-xcompose: {{loopback: auto}}\n{}", server(port)));
+    machine.write("compose.yaml", &format!("x-xcompose: {{loopback: auto}}\n{}", server(port, local)));
     let again = machine.xcompose(["-p", "two", "up", "-d"]).ok().stderr();
     assert!(again.contains("Container two-web-1-1 Running"), "{again}");
     for copy in copies {
@@ -78,8 +77,8 @@ fn without_it_the_second_copy_is_told_who_has_the_port_and_a_wrong_word_is_named
     if cannot_run() {
         return;
     }
-    let port = free_port();
-    let machine = machine(&server(port));
+    let (port, local) = (free_port(), free_port());
+    let machine = machine(&server(port, local));
     machine.xcompose(["-p", "one", "up", "-d"]).ok();
     assert_eq!(exported(&machine, "one", "WEB_1_HOST"), "127.0.0.1");
     let refused = machine.xcompose(["-p", "two", "up", "-d"]).fails(1).stderr();
