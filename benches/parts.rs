@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, TcpListener, UdpSocket};
+use std::sync::Arc;
 
 use divan::Bencher;
 use divan::counter::ItemsCount;
@@ -184,8 +185,7 @@ fn ask_the_resolver(bencher: Bencher<'_, '_>) {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let mut resolver = Resolver::new();
-            resolver.swap(Names::new(&members(20)));
+            let mut resolver = Resolver::new(Arc::new(Names::new(&members(20))));
             resolver.serve("c", asker(), Sockets { udp: udp.into(), tcp: tcp.into() }).unwrap();
             std::future::pending::<()>().await;
         });

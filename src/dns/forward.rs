@@ -2,21 +2,27 @@
 //!
 //! Each question goes out on a socket of its own, so on a random port, with a random id; only an answer from the asked
 //! server with that id and that question is believed (RFC 5452). A question that came by UDP is passed on by UDP, and a
-//! truncated answer handed back as it is: the asker comes again by TCP, and then so do we.
+//! truncated answer handed back as it is: the asker comes again by TCP, and then so do we. A server that was late is asked
+//! last for a while, so that one dead server of several costs one question its time, not every one.
 
+use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use hickory_proto::op::{Message, ResponseCode};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
+
+use crate::dns::cache::Cache;
+use crate::dns::wire;
 
 /// How a question came, and so how it goes on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transport {
+pub enum Transport {
     /// In datagrams.
     Udp,
     /// On a connection.
@@ -27,94 +33,139 @@ pub(crate) enum Transport {
 const PATIENCE: Duration = Duration::from_millis(1500);
 /// All servers together, so that SERVFAIL comes before the asker gives up by itself.
 const PATIENCE_IN_ALL: Duration = Duration::from_millis(4500);
-/// The largest datagram that an answer can come in.
-const LARGEST_DATAGRAM: usize = 4096;
+/// For so long a server that was late is asked last.
+const AVOIDED: Duration = Duration::from_secs(30);
+/// Questions under way at one time, of all containers together; each has a file.
+const UNDER_WAY: usize = 256;
+/// The largest datagram there is.
+const LARGEST_DATAGRAM: usize = 65_535;
 /// Where DNS servers listen.
 const PORT: u16 = 53;
 
-/// Asks the servers in turn until one answers with anything but SERVFAIL or REFUSED; `None` if none does in time.
-pub(crate) async fn ask(servers: &[IpAddr], question: &[u8], transport: Transport) -> Option<Message> {
-    let end = Instant::now() + PATIENCE_IN_ALL;
-    let mut refusal = None;
-    for server in servers {
-        let server = SocketAddr::new(*server, PORT);
-        let deadline = end.min(Instant::now() + PATIENCE);
-        let answer = match transport {
-            Transport::Udp => timeout_at(deadline, by_udp(server, question)).await,
-            Transport::Tcp => timeout_at(deadline, by_tcp(server, question)).await,
-        };
-        match answer {
-            Ok(Ok(answer)) if lost_cause(answer.metadata.response_code) => refusal = Some(answer),
-            Ok(Ok(answer)) => return Some(answer),
-            Ok(Err(error)) => tracing::debug!(%server, %error, "upstream failed"),
-            Err(_) => tracing::debug!(%server, "upstream is late"),
-        }
+/// Asks other servers, and remembers what they said.
+#[derive(Debug)]
+pub(super) struct Upstream {
+    cache: Mutex<Cache>,
+    /// Until when they are asked last.
+    avoided: Mutex<HashMap<IpAddr, Instant>>,
+    permits: Semaphore,
+}
+
+/// What came of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// An answer, byte by byte, and who gave it.
+    Answer(Vec<u8>, IpAddr),
+    /// One that was kept.
+    Kept(Vec<u8>),
+    /// Nobody answered in time, or too many questions are under way.
+    None,
+}
+
+impl Upstream {
+    pub(super) fn new() -> Upstream {
+        Upstream { cache: Mutex::default(), avoided: Mutex::default(), permits: Semaphore::new(UNDER_WAY) }
     }
-    refusal
+
+    /// Asks the servers in turn until one answers with anything but SERVFAIL or REFUSED.
+    pub(super) async fn ask(&self, servers: &[IpAddr], question: &[u8], transport: Transport) -> Outcome {
+        if let Some(answer) = lock(&self.cache).find(servers, question, std::time::Instant::now()) {
+            return Outcome::Kept(answer);
+        }
+        let Ok(_permit) = self.permits.try_acquire() else { return Outcome::None };
+        let end = Instant::now() + PATIENCE_IN_ALL;
+        let mut refusal = Outcome::None;
+        for server in self.in_order(servers) {
+            let address = SocketAddr::new(server, PORT);
+            let deadline = end.min(Instant::now() + PATIENCE);
+            let answer = match transport {
+                Transport::Udp => timeout_at(deadline, by_udp(address, question)).await,
+                Transport::Tcp => timeout_at(deadline, by_tcp(address, question)).await,
+            };
+            match answer {
+                Ok(Ok(answer)) if is_lost_cause(&answer) => refusal = Outcome::Answer(answer, server),
+                Ok(Ok(answer)) => {
+                    lock(&self.avoided).remove(&server);
+                    lock(&self.cache).keep(servers, question, &answer, std::time::Instant::now());
+                    return Outcome::Answer(answer, server);
+                }
+                Ok(Err(error)) => tracing::debug!(%server, %error, "upstream failed"),
+                Err(_) => {
+                    tracing::debug!(%server, "upstream is late");
+                    lock(&self.avoided).insert(server, Instant::now() + AVOIDED);
+                }
+            }
+        }
+        refusal
+    }
+
+    /// As they are given, but those that were late a while ago at the end.
+    fn in_order(&self, servers: &[IpAddr]) -> Vec<IpAddr> {
+        let mut avoided = lock(&self.avoided);
+        let now = Instant::now();
+        avoided.retain(|_, until| now < *until);
+        let (late, good): (Vec<IpAddr>, Vec<IpAddr>) = servers.iter().partition(|server| avoided.contains_key(server));
+        good.into_iter().chain(late).collect()
+    }
 }
 
-/// What another server may know better.
-fn lost_cause(code: ResponseCode) -> bool {
-    matches!(code, ResponseCode::ServFail | ResponseCode::Refused | ResponseCode::NotImp)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What it guards is whole at any moment.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn by_udp(server: SocketAddr, question: &[u8]) -> io::Result<Message> {
+/// What another server may know better: SERVFAIL, NOTIMP, REFUSED.
+fn is_lost_cause(answer: &[u8]) -> bool {
+    matches!(wire::code(answer), 2 | 4 | 5)
+}
+
+async fn by_udp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
-    let (sent, id) = with_new_id(question)?;
+    let sent = with_new_id(question);
     socket.send(&sent).await?;
     let mut buffer = vec![0; LARGEST_DATAGRAM];
     loop {
         let length = socket.recv(&mut buffer).await?;
-        if let Some(answer) = buffer.get(..length).and_then(|bytes| believed(bytes, id, &sent)) {
+        if let Some(answer) = buffer.get(..length).and_then(|bytes| believed(bytes, &sent, question)) {
             return Ok(answer);
         }
         // Not ours: somebody guesses. Wait on for the true one.
     }
 }
 
-async fn by_tcp(server: SocketAddr, question: &[u8]) -> io::Result<Message> {
+async fn by_tcp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     let mut stream = TcpStream::connect(server).await?;
-    let (sent, id) = with_new_id(question)?;
+    let sent = with_new_id(question);
     let length = u16::try_from(sent.len()).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let mut framed = length.to_be_bytes().to_vec();
-    framed.extend_from_slice(&sent);
-    stream.write_all(&framed).await?;
+    stream.write_all(&[&length.to_be_bytes(), sent.as_slice()].concat()).await?;
     let length = stream.read_u16().await?;
     let mut bytes = vec![0; usize::from(length)];
     stream.read_exact(&mut bytes).await?;
-    believed(&bytes, id, &sent)
+    believed(&bytes, &sent, question)
         .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not an answer to the question"))
 }
 
 /// The question under an id that nobody can guess.
-fn with_new_id(question: &[u8]) -> io::Result<(Vec<u8>, u16)> {
-    // A hasher's keys come from the kernel's random source.
-    let id = (RandomState::new().build_hasher().finish() & 0xffff) as u16;
+fn with_new_id(question: &[u8]) -> Vec<u8> {
     let mut sent = question.to_vec();
-    sent.get_mut(..2).ok_or(io::ErrorKind::InvalidInput)?.copy_from_slice(&id.to_be_bytes());
-    Ok((sent, id))
+    // A hasher's keys come from the kernel's random source.
+    wire::set_id(&mut sent, (RandomState::new().build_hasher().finish() & 0xffff) as u16);
+    sent
 }
 
-/// The message, if it answers exactly what was sent.
-fn believed(bytes: &[u8], id: u16, sent: &[u8]) -> Option<Message> {
-    let answer = Message::from_vec(bytes).ok()?;
-    let asked = Message::from_vec(sent).ok()?;
-    let same = answer.metadata.id == id
-        && answer.metadata.message_type == hickory_proto::op::MessageType::Response
-        && answer.queries.len() == asked.queries.len()
-        && answer.queries.iter().zip(&asked.queries).all(|(answered, asked)| {
-            answered.query_type() == asked.query_type()
-                && answered.query_class() == asked.query_class()
-                && answered.name().to_lowercase() == asked.name().to_lowercase()
-        });
-    same.then_some(answer)
+/// The message under the asker's id, if it answers exactly what was sent.
+fn believed(bytes: &[u8], sent: &[u8], question: &[u8]) -> Option<Vec<u8>> {
+    let ours = wire::is_answer(bytes) && wire::id(bytes) == wire::id(sent) && wire::same_question(bytes, sent);
+    let mut answer = ours.then(|| bytes.to_vec())?;
+    wire::set_id(&mut answer, wire::id(question)?);
+    Some(answer)
 }
 
 #[cfg(test)]
 mod tests {
-    use hickory_proto::op::{MessageType, OpCode, Query};
+    use hickory_proto::op::{Message, MessageType, OpCode, Query};
     use hickory_proto::rr::{Name, RecordType};
 
     use super::*;
@@ -127,17 +178,24 @@ mod tests {
 
     #[test]
     fn an_answer_with_another_id_or_question_is_not_believed() {
+        let asked = question("a.example.", 1).to_vec().unwrap();
         let sent = question("a.example.", 7).to_vec().unwrap();
         let answer = |name, id| question(name, id).into_response().to_vec().unwrap();
-        assert!(believed(&answer("A.example.", 7), 7, &sent).is_some());
-        assert!(believed(&answer("a.example.", 8), 7, &sent).is_none());
-        assert!(believed(&answer("b.example.", 7), 7, &sent).is_none());
-        assert!(believed(&sent, 7, &sent).is_none(), "a question is no answer");
-        assert!(believed(b"", 7, &sent).is_none());
+        let believed = |bytes: &[u8]| believed(bytes, &sent, &asked);
+        assert_eq!(believed(&answer("A.example.", 7)).and_then(|answer| wire::id(&answer)), Some(1));
+        assert!(believed(&answer("a.example.", 8)).is_none());
+        assert!(believed(&answer("b.example.", 7)).is_none());
+        assert!(believed(&sent).is_none(), "a question is no answer");
+        assert!(believed(b"").is_none());
     }
 
     #[test]
-    fn a_question_too_short_for_an_id_is_not_sent() {
-        assert!(with_new_id(b"a").is_err());
+    fn a_server_that_was_late_is_asked_last() {
+        let upstream = Upstream::new();
+        let [one, two] = [1, 2].map(|host| IpAddr::from([192, 0, 2, host]));
+        lock(&upstream.avoided).insert(one, Instant::now() + AVOIDED);
+        assert_eq!(upstream.in_order(&[one, two]), [two, one]);
+        lock(&upstream.avoided).insert(one, Instant::now());
+        assert_eq!(upstream.in_order(&[one, two]), [one, two]);
     }
 }

@@ -51,7 +51,7 @@ pub enum Family {
 
 impl Names {
     /// From all members of all networks that any asker is on.
-    pub fn new(members: &[Member]) -> Names {
+    pub fn new<'a>(members: impl IntoIterator<Item = &'a Member>) -> Names {
         let mut names = Names::default();
         for member in members {
             let network = names.networks.entry(member.network.clone()).or_default();

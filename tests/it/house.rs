@@ -16,12 +16,11 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// An outside crate and the only places that may name it.
-const HOMES: [(&str, &[&str]); 11] = [
+const HOMES: [(&str, &[&str]); 10] = [
     ("petgraph", &["planner/graph"]),
     ("rtnetlink", &["runtime/network/netlink"]),
     ("netlink_bindings", &["runtime/network/"]),
     ("netlink_socket2", &["runtime/network/"]),
-    ("hickory_server", &["dns/"]),
     ("hickory_proto", &["dns/"]),
     ("nix", &["runtime/"]),
     ("libc", &["runtime/"]),

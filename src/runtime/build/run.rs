@@ -16,8 +16,10 @@ use nix::fcntl::{Flock, FlockArg};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
+use crate::dns::names::Names;
 use crate::dns::{Asker, Resolver, Sockets};
 use crate::engine::{
     Attachment, ContainerId, DnsConfig, Endpoint, EngineError, NetworkConfig, ProcessIo, Resources, Security, Subject,
@@ -459,7 +461,7 @@ fn serve_names(container: &Receiver<Served>) -> Result<(), RunError> {
     let asker = Asker { upstreams: files::upstreams(&DnsConfig::default(), &host), ..Asker::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut resolver = Resolver::new();
+        let mut resolver = Resolver::new(Arc::new(Names::default()));
         resolver.serve("build", asker, sockets)?;
         let _ = until.await;
         Ok(())

@@ -282,11 +282,6 @@ impl Supervisor {
             }
         }
     }
-
-    /// What resolves has changed.
-    pub(super) fn swap_names(&mut self) {
-        self.resolver.swap(self.membership.names());
-    }
 }
 
 pub(super) fn missing(id: &ContainerId) -> EngineError {

@@ -180,6 +180,8 @@ impl Supervisor {
                 standing.endpoints = connection.endpoints;
                 standing.published = connection.published;
                 if let Some(sockets) = connection.dns {
+                    let networks = standing.endpoints.iter().map(|endpoint| endpoint.network_id.clone());
+                    self.membership.join(&networks.collect::<Vec<String>>());
                     let asker = asker(&self.networks, container, &standing.endpoints);
                     self.resolver.serve(&id.0, asker, sockets)?;
                 }
@@ -209,10 +211,6 @@ impl Supervisor {
             wrong(error)
         })?;
         active.run = Some(run);
-        let networks: Vec<String> =
-            active.standing.endpoints.iter().map(|endpoint| endpoint.network_id.clone()).collect();
-        self.membership.join(id, &networks);
-        self.swap_names();
         self.show_readiness(id);
         Ok(time)
     }
@@ -242,6 +240,7 @@ pub(super) fn asker(
         .any(|attachment| networks.find(&attachment.network).is_ok_and(|network| !network.config.internal));
     let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     Asker {
+        container: container.config.name.to_string(),
         networks: endpoints.iter().map(|endpoint| endpoint.network_id.clone()).collect(),
         links,
         upstreams: if outside { files::upstreams(&container.config.dns, &host) } else { Vec::new() },

@@ -17,7 +17,7 @@ pub mod health;
 pub mod link;
 pub mod logs;
 pub mod machine;
-mod names;
+pub mod names;
 mod orders;
 mod persist;
 mod published;
@@ -147,13 +147,14 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
     let listener = UnixListener::from_std(listener)?;
     let (queue, mut messages) = mpsc::unbounded_channel();
     let published = Published::default();
+    let membership = Membership::new(layout)?;
     let mut supervisor = Supervisor {
         layout: layout.clone(),
         project: project.clone(),
         link,
         networks: Networks::new(layout.clone()),
-        resolver: Resolver::new(),
-        membership: Membership::new(layout)?,
+        resolver: Resolver::new(membership.clone()),
+        membership,
         starter: Starter::new(layout, &published)?,
         published,
         records: persist::start(),
@@ -180,7 +181,6 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
                 Word::Ended { pid, status } => supervisor.ended(pid, status),
                 Word::Gone => orphaned = true,
             },
-            () = supervisor.membership.changed() => supervisor.swap_names(),
             accepted = listener.accept(), if !orphaned => {
                 let (stream, _) = accepted?;
                 supervisor.clients += 1;

@@ -1,97 +1,158 @@
 //! Who is on the networks of this project's containers, as the resolver has to know: read from the endpoint records of
-//! those networks, also those of other projects, whenever one comes or goes.
+//! those networks, also those of other projects.
+//!
+//! The records are the truth, written before a container's first instruction and removed when it ends. The kernel keeps
+//! a list of what changed among them (inotify(7)), which is read before each question is answered: so an answer is never
+//! behind, whoever changed something, and nothing wakes anybody while nobody asks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use nix::sys::inotify::WatchDescriptor;
+use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
+use crate::dns::Source;
 use crate::dns::names::{Member, Names};
 use crate::engine::ContainerId;
 use crate::runtime::layout::Layout;
 use crate::runtime::network::record::EndpointRecord;
 use crate::runtime::store;
-use crate::runtime::watch::Watch;
 
-/// The networks that are watched, and their members.
+/// The networks that are watched, and their members. Copies are the same.
+#[derive(Debug, Clone)]
+pub struct Membership(Arc<Mutex<Watched>>);
+
 #[derive(Debug)]
-pub(super) struct Membership {
+struct Watched {
     layout: Layout,
-    watch: Watch,
-    watched: Vec<WatchDescriptor>,
+    inotify: Inotify,
+    /// Which network a folder's watch is for.
+    folders: HashMap<WatchDescriptor, String>,
     /// By network, then by container.
     members: BTreeMap<String, BTreeMap<ContainerId, Member>>,
+    /// What resolves by that; `None` after a change.
+    names: Option<Arc<Names>>,
 }
 
 impl Membership {
     /// Watches nothing yet.
-    pub(super) fn new(layout: &Layout) -> io::Result<Membership> {
-        Ok(Membership { layout: layout.clone(), watch: Watch::new()?, watched: Vec::new(), members: BTreeMap::new() })
+    pub fn new(layout: &Layout) -> io::Result<Membership> {
+        Ok(Membership(Arc::new(Mutex::new(Watched {
+            layout: layout.clone(),
+            inotify: Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?,
+            folders: HashMap::new(),
+            members: BTreeMap::new(),
+            names: None,
+        }))))
     }
 
-    /// One of our containers is connected to these networks: their names resolve from now on.
-    pub(super) fn join(&mut self, container: &ContainerId, networks: &[String]) {
-        for network in networks {
-            if self.members.contains_key(network) {
-                self.read(network, container);
-            } else {
-                // Watched first, then read: what comes in between is seen twice rather than never.
-                self.watched.extend(self.watch.add(&self.layout.endpoints(network)));
-                self.members.insert(network.clone(), BTreeMap::new());
-                self.scan(network);
-            }
-        }
+    fn watched(&self) -> MutexGuard<'_, Watched> {
+        // A panic in between would leave a member unread, which the next change sets right.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// One of our containers is connected no more.
-    pub(super) fn leave(&mut self, container: &ContainerId) {
-        for members in self.members.values_mut() {
-            members.remove(container);
-        }
+    /// One of our containers is about to be connected to these networks: who is on them is known from now on.
+    pub fn join(&self, networks: &[String]) {
+        self.watched().join(networks);
     }
 
     /// None of our containers is connected: nobody asks. The kernel takes some 10 ms to end a watch, which whoever waits
     /// for the end of this process would wait for, too, were it not done before.
-    pub(super) fn rest(&mut self) {
-        self.watched.drain(..).for_each(|folder| self.watch.end(folder));
-        self.members.clear();
-    }
-
-    /// Waits until somebody came or went.
-    pub(super) async fn changed(&mut self) {
-        if self.watch.seen().await.is_err() {
-            // Nothing more will be told; our own containers are joined by hand anyway.
-            std::future::pending::<()>().await;
+    pub fn rest(&self) {
+        let mut watched = self.watched();
+        let folders: Vec<WatchDescriptor> = watched.folders.drain().map(|(folder, _)| folder).collect();
+        for folder in folders {
+            // One that is gone is not watched already.
+            let _ = watched.inotify.rm_watch(folder);
         }
-        let networks: Vec<String> = self.members.keys().cloned().collect();
+        watched.members.clear();
+        watched.names = None;
+    }
+}
+
+impl Source for Membership {
+    fn names(&self) -> Arc<Names> {
+        let mut watched = self.watched();
+        watched.catch_up();
+        let Watched { names, members, .. } = &mut *watched;
+        let all = || members.values().flat_map(BTreeMap::values);
+        Arc::clone(names.get_or_insert_with(|| Arc::new(Names::new(all()))))
+    }
+}
+
+impl Watched {
+    fn join(&mut self, networks: &[String]) {
         for network in networks {
-            self.scan(&network);
+            if self.members.contains_key(network) {
+                continue;
+            }
+            // Watched first, then read: what comes in between is seen twice rather than never.
+            let events = AddWatchFlags::IN_MOVED_TO
+                | AddWatchFlags::IN_MOVED_FROM
+                | AddWatchFlags::IN_DELETE
+                | AddWatchFlags::IN_DELETE_SELF
+                | AddWatchFlags::IN_ONLYDIR;
+            let folder = self.layout.endpoints(network);
+            if let Ok(descriptor) = self.inotify.add_watch(&folder, events) {
+                self.folders.insert(descriptor, network.clone());
+            }
+            self.scan(network);
         }
     }
 
-    /// Everything that resolves now.
-    pub(super) fn names(&self) -> Names {
-        let members: Vec<Member> = self.members.values().flat_map(|members| members.values().cloned()).collect();
-        Names::new(&members)
+    /// Takes in every change until now.
+    fn catch_up(&mut self) {
+        while let Ok(events) = self.inotify.read_events() {
+            for event in events {
+                self.take(&event);
+            }
+        }
+    }
+
+    fn take(&mut self, event: &InotifyEvent) {
+        if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
+            let networks: Vec<String> = self.members.keys().cloned().collect();
+            networks.iter().for_each(|network| self.scan(network));
+            return;
+        }
+        let Some(network) = self.folders.get(&event.wd).cloned() else { return };
+        if event.mask.contains(AddWatchFlags::IN_IGNORED) {
+            // The network is gone, and perhaps made anew under another identity.
+            self.folders.remove(&event.wd);
+            self.members.remove(&network);
+            self.names = None;
+            return;
+        }
+        if let Some(id) = event.name.as_deref().and_then(|name| container(Path::new(name))) {
+            self.read(&network, &id);
+        }
     }
 
     fn scan(&mut self, network: &str) {
+        self.members.insert(network.to_owned(), BTreeMap::new());
+        self.names = None;
         let Ok(entries) = std::fs::read_dir(self.layout.endpoints(network)) else { return };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let ids: BTreeSet<ContainerId> =
-            names.filter_map(|name| Some(ContainerId(name.strip_suffix(".json")?.to_owned()))).collect();
-        let Some(members) = self.members.get_mut(network) else { return };
-        members.retain(|id, _| ids.contains(id));
-        let new: Vec<ContainerId> = ids.into_iter().filter(|id| !members.contains_key(id)).collect();
-        for id in new {
+        for id in entries.filter_map(|entry| container(Path::new(&entry.ok()?.file_name()))) {
             self.read(network, &id);
         }
     }
 
+    /// What is true of one container now.
     fn read(&mut self, network: &str, id: &ContainerId) {
+        let Some(members) = self.members.get_mut(network) else { return };
         let path = self.layout.endpoints(network).join(format!("{}.json", id.0));
-        // Gone again, or being written: the watch tells.
-        let Ok(Some(record)) = store::read::<EndpointRecord>(&path) else { return };
-        self.members.entry(network.to_owned()).or_default().insert(id.clone(), record.member());
+        match store::read::<EndpointRecord>(&path) {
+            Ok(Some(record)) => drop(members.insert(id.clone(), record.member())),
+            // One that can't be read names nobody.
+            Ok(None) | Err(_) => drop(members.remove(id)),
+        }
+        self.names = None;
     }
+}
+
+/// Whose record a file is; others are being written, or something else.
+fn container(file: &Path) -> Option<ContainerId> {
+    let name = file.to_str()?.strip_suffix(".json")?;
+    (!name.starts_with('.')).then(|| ContainerId(name.to_owned()))
 }

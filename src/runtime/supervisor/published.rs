@@ -28,8 +28,6 @@ impl Supervisor {
     /// Makes a container's names false and its ports closed. Nothing happens for what is done already.
     pub(super) fn withdraw(&mut self, id: &ContainerId) {
         self.resolver.stop(&id.0);
-        self.membership.leave(id);
-        self.swap_names();
         let (closed, _) = self.published.close(&self.networks, id);
         for front in closed {
             self.link.release(&front.key());

@@ -54,7 +54,6 @@ impl Supervisor {
         }
         // A firewall that can't be asked is asked again by the next change; nothing else depends on it.
         let _ = self.published.open_all(&self.networks);
-        self.swap_names();
     }
 
     fn adopt(&mut self, id: &ContainerId, container: Container, standing: Standing, words: &VecDeque<Word>) {
@@ -83,7 +82,7 @@ impl Supervisor {
         let networks: Vec<String> =
             active.standing.endpoints.iter().map(|endpoint| endpoint.network_id.clone()).collect();
         self.containers.insert(id.clone(), active);
-        self.membership.join(id, &networks);
+        self.membership.join(&networks);
         if told || find::parent(pid).is_ok_and(|parent| parent == nix::unistd::getppid().as_raw()) {
             self.children.insert(pid, Child::First(id.clone()));
         } else {

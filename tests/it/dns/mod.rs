@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
 
 use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::rdata::A;
@@ -28,8 +29,7 @@ impl Served {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let mut resolver = Resolver::new();
-                resolver.swap(Names::new(&members));
+                let mut resolver = Resolver::new(Arc::new(Names::new(&members)));
                 resolver.serve("c", asker, sockets).unwrap();
                 let _ = stopped.await;
             });

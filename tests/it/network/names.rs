@@ -1,12 +1,12 @@
 //! Names as a container sees them: its own sockets, its own networks.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query, ResponseCode};
 use hickory_proto::rr::{Name, RecordType};
-use xcompose::dns::names::Names;
-use xcompose::dns::{Asker, Resolver};
-use xcompose::runtime::network::record::EndpointRecord;
+use xcompose::dns::{Asker, Resolver, Sockets};
+use xcompose::runtime::supervisor::names::Membership;
 
 use crate::network::support::{Guest, Host, Spec, echo_once, serve_once, udp};
 use crate::support::cannot_run;
@@ -29,6 +29,45 @@ fn resolve(guest: &Guest, name: &str) -> (ResponseCode, Vec<IpAddr>) {
     })
 }
 
+/// Serves containers' resolvers by the records of their networks, as a supervisor does, until dropped.
+struct Serving {
+    stop: Option<tokio::sync::oneshot::Sender<()>>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Serving {
+    fn of(host: &Host, guests: &mut [&mut Guest]) -> Serving {
+        let layout = host.networks.layout().clone();
+        let of_guest = |guest: &mut &mut Guest| {
+            let networks = guest.connection.endpoints.iter().map(|endpoint| endpoint.network_id.clone()).collect();
+            let asker = Asker { container: guest.id.0.clone(), networks, ..Asker::default() };
+            (asker, guest.connection.dns.take().unwrap())
+        };
+        let guests: Vec<(Asker, Sockets)> = guests.iter_mut().map(of_guest).collect();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let thread = std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let membership = Membership::new(&layout).unwrap();
+                let mut resolver = Resolver::new(membership.clone());
+                for (asker, sockets) in guests {
+                    membership.join(&asker.networks);
+                    resolver.serve(&asker.container.clone(), asker, sockets).unwrap();
+                }
+                let _ = stopped.await;
+            });
+        });
+        Serving { stop: Some(stop), thread: Some(thread) }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        self.thread.take().unwrap().join().unwrap();
+    }
+}
+
 #[test]
 fn a_name_is_true_while_its_container_is_connected_and_only_on_its_networks() {
     if cannot_run() {
@@ -42,48 +81,58 @@ fn a_name_is_true_while_its_container_is_connected_and_only_on_its_networks() {
     let (web_id, web) = (web.id.clone(), host.connect(&web).unwrap());
     let mut asking = host.guest("asking", &["front"]);
     let mut strange = host.guest("strange", &["back"]);
-    let networks = host.networks.list().unwrap();
-    let (swap, mut swaps) = tokio::sync::mpsc::unbounded_channel::<(Names, std::sync::mpsc::Sender<()>)>();
-    let sockets = [(&mut asking, "asking"), (&mut strange, "strange")].map(|(guest, name)| {
-        let asker = Asker {
-            networks: guest.connection.endpoints.iter().map(|endpoint| endpoint.network_id.clone()).collect(),
-            ..Asker::default()
-        };
-        (name, asker, guest.connection.dns.take().unwrap())
-    });
-    let serving = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let mut resolver = Resolver::new();
-            for (name, asker, sockets) in sockets {
-                resolver.serve(name, asker, sockets).unwrap();
-            }
-            while let Some((names, done)) = swaps.recv().await {
-                resolver.swap(names);
-                done.send(()).unwrap();
-            }
-        });
-    });
-    let refresh = || {
-        let endpoints = networks.iter().flat_map(|network| host.networks.endpoints(&network.id).unwrap());
-        let members: Vec<_> = endpoints.map(EndpointRecord::member).collect();
-        let (done, swapped) = std::sync::mpsc::channel();
-        swap.send((Names::new(&members), done)).unwrap();
-        swapped.recv().unwrap();
-    };
-    refresh();
+    let serving = Serving::of(&host, &mut [&mut asking, &mut strange]);
     let found = (ResponseCode::NoError, vec![web.ipv4()]);
     for name in ["web.", "www.", "p-web-1.", "web.front.", &format!("{}.", web_id.short())] {
         assert_eq!(resolve(&asking, name), found, "{name}");
         assert_eq!(resolve(&strange, name).0, ResponseCode::NXDomain, "{name}");
     }
+    // The very next question is told otherwise.
     host.disconnect(web);
-    refresh();
     assert_eq!(resolve(&asking, "web.").0, ResponseCode::NXDomain);
-    drop(swap);
-    serving.join().unwrap();
+    drop(serving);
     host.disconnect(asking);
     host.disconnect(strange);
+    host.end();
+}
+
+#[test]
+fn names_are_right_after_each_of_a_thousand_starts_and_stops() {
+    if cannot_run() {
+        return;
+    }
+    let host = Host::new();
+    host.network("n");
+    let mut asking = host.guest("asking", &["n"]);
+    let serving = Serving::of(&host, &mut [&mut asking]);
+    let mut running: BTreeMap<(u64, u64), Guest> = BTreeMap::new();
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..1_000 {
+        // xorshift: the same events in every run.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let (service, replica) = (state % 4, state / 4 % 4);
+        match running.remove(&(service, replica)) {
+            Some(guest) => host.disconnect(guest),
+            None => {
+                let mut spec = Spec::new(&format!("s{service}-{replica}"), &["n"]);
+                spec.slot = format!("s{service}/{replica}");
+                spec.attachments[0].aliases = vec![format!("s{service}")];
+                running.insert((service, replica), host.connect(&spec).unwrap());
+            }
+        }
+        let of_service = running.iter().filter(|((other, _), _)| *other == service);
+        let expected: BTreeSet<IpAddr> = of_service.map(|(_, guest)| guest.ipv4()).collect();
+        let (code, found) = resolve(&asking, &format!("s{service}."));
+        let exists = if expected.is_empty() { ResponseCode::NXDomain } else { ResponseCode::NoError };
+        assert_eq!((code, found.into_iter().collect()), (exists, expected));
+    }
+    for guest in running.into_values() {
+        host.disconnect(guest);
+    }
+    drop(serving);
+    host.disconnect(asking);
     host.end();
 }
 
