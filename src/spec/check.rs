@@ -30,6 +30,14 @@ fn check_service(name: &str, service: &Mapping, found: &mut Vec<Diagnostic>) {
             found.push(Diagnostic::error(&ip.at, message));
         }
     }
+    for mount in items(service.get("volumes")) {
+        if mount.get("type").and_then(Node::as_str) == Some("bind") && mount.get("source").is_none() {
+            let message = format!(
+                "services.{name}.volumes: invalid mount config for type \"bind\": field Source must not be empty"
+            );
+            found.push(Diagnostic::error(&mount.at, message));
+        }
+    }
     for rule in items(service.get("develop").and_then(|develop| develop.get("watch"))) {
         if let Some(path) = rule.get("path").filter(|path| path.as_str().is_some_and(str::is_empty)) {
             found.push(Diagnostic::error(&path.at, format!("services.{name}.develop.watch: path may not be empty")));

@@ -157,7 +157,9 @@ fn expand_gpus(node: &mut Node) {
 
 /// Empty entries come of variables that are not set.
 fn drop_empty(node: &mut Node) {
-    if let Some(list) = node.as_sequence_mut() {
+    if node.as_str() == Some("") {
+        node.value = Value::Null;
+    } else if let Some(list) = node.as_sequence_mut() {
         list.retain(|item| item.as_str() != Some(""));
     }
 }

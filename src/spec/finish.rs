@@ -14,6 +14,8 @@ use crate::values::names::ProjectName;
 pub(in crate::spec) struct Frame {
     /// The project's name.
     pub name: ProjectName,
+    /// It was said outside the files.
+    pub name_given: bool,
     /// What relative paths are resolved against.
     pub working_dir: PathBuf,
     /// The files read.
@@ -41,8 +43,17 @@ pub(in crate::spec) struct Frame {
 /// From the merged tree, defaults filled in and paths resolved, to the model. Faults and warnings go to `found`; `None` if a fault is among them.
 pub(in crate::spec) fn finish(mut tree: Node, frame: Frame, found: &mut Vec<Diagnostic>) -> Option<Model> {
     let fine = |found: &[Diagnostic]| found.iter().all(|one| one.severity != Severity::Error);
+    if frame.normalize || frame.name_given {
+        let (at, name) = (tree.at.clone(), frame.name.as_str());
+        if let Some(map) = tree.as_mapping_mut() {
+            map.insert("name", at.clone(), Node::string(&at, name));
+        }
+    }
     if frame.normalize {
-        normalise::normalise(&mut tree, frame.name.as_str(), &frame.environment);
+        // Without substitution, keys without value are not looked up either.
+        let nothing = BTreeMap::new();
+        let environment = if frame.interpolate { &frame.environment } else { &nothing };
+        normalise::normalise(&mut tree, frame.name.as_str(), environment);
     }
     if !frame.interpolate {
         let Frame { name, working_dir, files, environment, .. } = frame;

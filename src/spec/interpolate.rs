@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::diagnostic::{Diagnostic, Location};
 use super::environment::Environment;
 use super::tree::{Node, Path, Value};
+use crate::values::float;
 use template::Fault;
 
 /// Substitutes every text below `node`. Faults go to `found`; variables that are not set to `unset`.
@@ -131,12 +132,12 @@ impl Walk<'_> {
     fn cast(&mut self, text: &str, kind: Kind, at: &Location, path: &Path) -> Option<Value> {
         let value = match kind {
             Kind::Integer => text.parse::<i64>().ok().map(|value| Value::Int(value.into())),
-            Kind::Float => text.parse::<f64>().ok().filter(|_| !text.is_empty()).map(Value::Float),
+            Kind::Float => float::parse(text).map(Value::Float),
             Kind::Boolean => match text.to_lowercase().as_str() {
                 "true" => Some(Value::Bool(true)),
                 "false" => Some(Value::Bool(false)),
-                word @ ("y" | "yes" | "on") => Some(self.old_boolean(word, true, at)),
-                word @ ("n" | "no" | "off") => Some(self.old_boolean(word, false, at)),
+                "y" | "yes" | "on" => Some(self.old_boolean(text, true, at)),
+                "n" | "no" | "off" => Some(self.old_boolean(text, false, at)),
                 _ => None,
             },
         };
@@ -183,7 +184,6 @@ const OF_SERVICES: &[(&str, Kind)] = &[
     ("cpus", Kind::Float),
     ("cpu_shares", Kind::Integer),
     ("init", Kind::Boolean),
-    ("depends_on.*.required", Kind::Boolean),
     ("depends_on.*.restart", Kind::Boolean),
     ("deploy.replicas", Kind::Integer),
     ("deploy.update_config.parallelism", Kind::Integer),

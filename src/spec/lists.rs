@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::diagnostic::Location;
+use super::diagnostic::{Location, SpecError};
 use super::interpolate;
 use super::interpolate::template::{self, Kind};
 use super::model::Model;
@@ -24,8 +24,8 @@ pub struct Variable {
 
 impl Model {
     /// As it is in the files, merged, keys sorted: what `--no-interpolate` prints.
-    pub fn print_raw(&self, format: Format) -> String {
-        print::raw(&self.tree, self.name.as_str(), format)
+    pub fn print_raw(&self, format: Format) -> Result<String, SpecError> {
+        Ok(print::raw(&self.tree, format)?)
     }
 
     /// The active services, each after those that it depends on; otherwise by name.

@@ -129,6 +129,7 @@ fn run(source: &Source, loader: &mut Loader<'_>) -> Stage<Option<Model>> {
         documents.extend(loader.documents(file, None)?.into_iter().map(|document| (file.clone(), document)));
     }
     let name = name(&documents, &located, loader)?;
+    let name_given = source.given_name(&located.environment).is_some();
     let name = loader.gather(|_| source.name(&located, name.as_ref()))?;
     located.environment.overrule("COMPOSE_PROJECT_NAME", name.as_str().to_owned(), Origin::Compose);
     let options = loader.options;
@@ -145,6 +146,7 @@ fn run(source: &Source, loader: &mut Loader<'_>) -> Stage<Option<Model>> {
     }
     let frame = Frame {
         name,
+        name_given,
         working_dir: located.working_dir,
         files: located.files,
         environment: scope.environment.values(),
@@ -172,5 +174,12 @@ fn name(documents: &[(PathBuf, Node)], located: &Located, loader: &mut Loader<'_
         interpolate::apply(&mut name, environment, &mut loader.unset, &mut loader.found);
         loader.go_on()?;
     }
-    Ok(Some(name))
+    // A name of which nothing is left is passed over, unless a file begins with one (as Docker Compose has it).
+    let blank = name.scalar_text().is_some_and(|text| source::made_valid(&text).is_empty());
+    let mut last = None;
+    let begins = documents.iter().any(|(file, document)| {
+        let first = last.replace(file) != Some(file);
+        first && document.get("name").and_then(Node::scalar_text).is_some_and(|text| !text.is_empty())
+    });
+    Ok((!blank || begins && loader.options.normalize).then_some(name))
 }

@@ -37,9 +37,9 @@ impl Model {
         decode::project(self)
     }
 
-    /// As `config` prints it.
-    pub fn print(&self, format: Format) -> String {
-        print::model(&self.tree, self.name.as_str(), format)
+    /// As `config` prints it; fails on what the format can't say.
+    pub fn print(&self, format: Format) -> Result<String, SpecError> {
+        Ok(print::model(&self.tree, self.name.as_str(), format)?)
     }
 
     /// A warning, with its place, for each key that is read but not honoured. Commands that run things show them.

@@ -7,7 +7,7 @@ use super::fields::pairs::Bare;
 use super::fields::{command, hosts, pairs};
 use super::schema::{Becomes, FILE, Object};
 use super::tree::{Mapping, Node, Path, Value};
-use crate::values::{byte_size, duration};
+use crate::values::{byte_size, duration, float};
 
 /// Gives each value of an expanded model its last form. Faults go to `found`.
 pub(in crate::spec) fn settle(model: &mut Node, found: &mut Vec<Diagnostic>) {
@@ -173,9 +173,9 @@ impl Settler<'_> {
         let number = match &node.value {
             Value::Int(number) => *number as f64,
             Value::Float(number) => *number,
-            Value::String(text) => match text.parse() {
-                Ok(number) => number,
-                Err(_) => return self.fault(node, format!("{text:?} is no number")),
+            Value::String(text) => match float::parse(text) {
+                Some(number) => number,
+                None => return self.fault(node, format!("{text:?} is no number")),
             },
             _ => return self.fault(node, "must be a number"),
         };

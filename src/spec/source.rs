@@ -169,12 +169,16 @@ impl Source {
         }
     }
 
-    /// `-p`, else `COMPOSE_PROJECT_NAME`: as they are, so they must be valid. Else the last `name:` of the files (already
+    /// The name said outside the files: `-p`, else `COMPOSE_PROJECT_NAME`.
+    pub(in crate::spec) fn given_name<'a>(&'a self, environment: &'a Environment) -> Option<&'a str> {
+        let given = self.project_name.as_deref().filter(|name| !name.is_empty());
+        given.or_else(|| environment.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()))
+    }
+
+    /// A given name as it is, so it must be valid. Else the last `name:` of the files (already
     /// interpolated), else the working directory's name: made valid.
     pub(in crate::spec) fn name(&self, located: &Located, from_files: Option<&Node>) -> Result<ProjectName, SpecError> {
-        let given = self.project_name.as_deref().filter(|name| !name.is_empty());
-        let given = given.or_else(|| located.environment.get("COMPOSE_PROJECT_NAME").filter(|name| !name.is_empty()));
-        if let Some(name) = given {
+        if let Some(name) = self.given_name(&located.environment) {
             return ProjectName::try_from(name).map_err(|_| {
                 let rule = "must consist only of lowercase alphanumeric characters, hyphens, and underscores as well as \
                             start with a letter or number";
@@ -245,7 +249,7 @@ fn search(from: &Path, found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
 }
 
 /// Lower case, without what a project name may not have.
-fn made_valid(name: &str) -> String {
+pub(in crate::spec) fn made_valid(name: &str) -> String {
     let kept: String = name.to_lowercase().chars().filter(|c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-')).collect();
     kept.trim_start_matches(['_', '-']).to_owned()
 }

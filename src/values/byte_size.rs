@@ -1,5 +1,7 @@
 //! Amounts of bytes: `64m`, `1.5 GiB`, `1073741824`. Units are powers of 1024 whatever their spelling (Compose, §3 byte values).
 
+use crate::values::float;
+
 /// The text is no size.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("invalid size: '{0}'")]
@@ -11,7 +13,7 @@ pub fn parse(text: &str) -> Result<i64, InvalidSize> {
     // The last digit, point or space parts number and unit, so `1e3k` is a number too, as it is for Docker.
     let last = text.rfind(|c: char| c.is_ascii_digit() || c == '.' || c == ' ').ok_or_else(wrong)?;
     let (number, unit) = text.split_at(last + 1);
-    let number: f64 = number.strip_suffix(' ').unwrap_or(number).parse().map_err(|_| wrong())?;
+    let number = float::parse(number.strip_suffix(' ').unwrap_or(number)).ok_or_else(wrong)?;
     let shift = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 0,
         "k" | "kb" | "kib" => 10,

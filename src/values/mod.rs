@@ -3,6 +3,7 @@
 pub mod byte_size;
 pub mod cidr;
 pub mod duration;
+pub mod float;
 pub mod health;
 pub mod image_ref;
 pub mod mac_address;

@@ -76,47 +76,52 @@ pub struct Config {
     volumes: bool,
 }
 
+/// What is asked for. Of several, the first counts, as in Docker Compose.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum View {
+    Services,
+    /// The keys of a section.
+    Keys(&'static str),
+    Hashes,
+    Profiles,
+    Images,
+    Variables,
+    Nothing,
+    Environment,
+    Origins,
+    Whole,
+}
+
 impl Config {
     /// Loads the files and prints what they amount to; needs neither engine nor rights.
     pub fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
+        let view = self.view();
         let format = match self.format.as_deref() {
-            None | Some("yaml") => Format::Yaml,
             Some("json") => Format::Json,
-            Some("table") if self.variables => Format::Yaml,
-            Some(other) => return Err(Failure::usage(format!("unsupported format {other:?}"))),
+            Some(other) if !matches!(other, "yaml") && matches!(view, View::Whole) => {
+                return Err(Failure::usage(format!("unsupported format {other:?}")));
+            }
+            _ => Format::Yaml,
         };
         let ui = context.ui();
-        if self.no_interpolate && !self.services.is_empty() && !self.variables {
+        if self.no_interpolate && !self.services.is_empty() && view != View::Variables {
             ui.warn("services are ignored with --no-interpolate: the whole model is printed");
         }
-        let model = context.model(&self.options(context))?;
+        let model = context.model(&self.options(view, context))?;
         let lines = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
-        let text = if self.only_services {
-            lines(&model.service_names())
-        } else if self.volumes {
-            lines(&model.keys("volumes"))
-        } else if self.networks {
-            lines(&model.keys("networks"))
-        } else if self.models {
-            lines(&model.keys("models"))
-        } else if let Some(services) = &self.hash {
-            hashes(&model, services)?
-        } else if self.profiles {
-            lines(&model.profiles().iter().map(String::as_str).collect::<Vec<_>>())
-        } else if self.images {
-            lines(&model.image_names().iter().map(String::as_str).collect::<Vec<_>>())
-        } else if self.variables {
-            self.table_of_variables(&model, format)
-        } else if self.environment {
-            model.environment.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
-        } else if self.origins {
-            table_of_origins(&model)
-        } else if self.quiet {
-            return Ok(Exit::SUCCESS);
-        } else if self.no_interpolate {
-            model.print_raw(format)
-        } else {
-            model.print(format)
+        let owned = |list: &[String]| list.iter().map(|line| format!("{line}\n")).collect::<String>();
+        let text = match view {
+            View::Services => lines(&model.service_names()),
+            View::Keys(section) => lines(&model.keys(section)),
+            View::Hashes => hashes(&model, self.hash.as_deref().unwrap_or_default())?,
+            View::Profiles => owned(&model.profiles()),
+            View::Images => owned(&model.image_names()),
+            View::Variables => self.table_of_variables(&model, format),
+            View::Nothing => return Ok(Exit::SUCCESS),
+            View::Environment => model.environment.iter().map(|(name, value)| format!("{name}={value}\n")).collect(),
+            View::Origins => table_of_origins(&model),
+            View::Whole if self.no_interpolate => model.print_raw(format)?,
+            View::Whole => model.print(format)?,
         };
         match &self.output {
             Some(path) => std::fs::write(path, text).map_err(Failure::file("write", path))?,
@@ -126,22 +131,37 @@ impl Config {
         Ok(Exit::SUCCESS)
     }
 
+    fn view(&self) -> View {
+        let asked = [
+            (self.only_services, View::Services),
+            (self.volumes, View::Keys("volumes")),
+            (self.networks, View::Keys("networks")),
+            (self.models, View::Keys("models")),
+            (self.hash.is_some(), View::Hashes),
+            (self.profiles, View::Profiles),
+            (self.images, View::Images),
+            (self.variables, View::Variables),
+            (self.quiet, View::Nothing),
+            (self.environment, View::Environment),
+            (self.origins, View::Origins),
+        ];
+        asked.into_iter().find(|(asked, _)| *asked).map_or(View::Whole, |(_, view)| view)
+    }
+
     /// Which stages are wanted: lists of names need no env files, and `--variables` what is there before interpolation.
-    fn options(&self, context: &Context<'_>) -> Options {
-        let lists = self.only_services || self.volumes || self.networks || self.models || self.profiles || self.images;
-        let raw = self.no_interpolate || self.variables;
+    fn options(&self, view: View, context: &Context<'_>) -> Options {
+        let list = matches!(view, View::Services | View::Keys(_) | View::Profiles | View::Images);
+        let of_all = self.no_interpolate || matches!(view, View::Services | View::Keys(_) | View::Hashes);
+        let variables = view == View::Variables;
+        let raw = self.no_interpolate || variables;
         Options {
             interpolate: !raw,
-            normalize: !(self.no_normalize || context.globals().compatibility || self.variables),
+            normalize: !(self.no_normalize || context.globals().compatibility || variables),
             resolve_paths: !self.no_path_resolution,
-            consistency: !(self.no_consistency || self.variables),
-            env_files: !(self.no_env_resolution || lists || raw),
+            consistency: !(self.no_consistency || variables),
+            env_files: !(self.no_env_resolution || list || raw),
             all_resources: context.globals().all_resources,
-            services: if self.no_interpolate || self.only_services || self.hash.is_some() {
-                Vec::new()
-            } else {
-                self.services.clone()
-            },
+            services: if of_all { Vec::new() } else { self.services.clone() },
             keep_others: false,
         }
     }

@@ -1,28 +1,28 @@
 //! JSON as Go's `encoding/json` writes it.
 
-use super::{Out, go_number};
+use super::{Endless, Out, go_number};
 
 /// On lines, two spaces a level.
-pub(super) fn indented(out: &Out<'_>) -> String {
+pub(super) fn indented(out: &Out<'_>) -> Result<String, Endless> {
     let mut text = String::new();
-    write(out, 0, &mut text);
-    text
+    write(out, 0, &mut text)?;
+    Ok(text)
 }
 
 /// `level` is how far in.
-fn write(out: &Out<'_>, level: usize, text: &mut String) {
+fn write(out: &Out<'_>, level: usize, text: &mut String) -> Result<(), Endless> {
     match out {
         Out::Null => text.push_str("null"),
         Out::Bool(yes) => text.push_str(if *yes { "true" } else { "false" }),
         Out::Int(number) => text.push_str(&number.to_string()),
-        Out::Single(number) => write_number(f64::from(*number), &format!("{number:e}"), text),
-        Out::Double(number) => write_number(*number, &format!("{number:e}"), text),
+        Out::Single(number) => write_number(f64::from(*number), &format!("{number:e}"), text)?,
+        Out::Double(number) => write_number(*number, &format!("{number:e}"), text)?,
         Out::Text(value) => write_text(value, text),
         Out::List(list) => {
             text.push('[');
             for (n, item) in list.iter().enumerate() {
                 begin(n, level, text);
-                write(item, level + 1, text);
+                write(item, level + 1, text)?;
             }
             end(list.is_empty(), level, text);
             text.push(']');
@@ -33,12 +33,13 @@ fn write(out: &Out<'_>, level: usize, text: &mut String) {
                 begin(n, level, text);
                 write_text(key, text);
                 text.push_str(": ");
-                write(value, level + 1, text);
+                write(value, level + 1, text)?;
             }
             end(entries.is_empty(), level, text);
             text.push('}');
         }
     }
+    Ok(())
 }
 
 fn begin(n: usize, level: usize, text: &mut String) {
@@ -59,16 +60,15 @@ fn new_line(level: usize, text: &mut String) {
     text.extend(std::iter::repeat_n("  ", level));
 }
 
-/// JSON has no infinity, nor what is no number; Go refuses those, here they are null.
-fn write_number(number: f64, scientific: &str, text: &mut String) {
+fn write_number(number: f64, scientific: &str, text: &mut String) -> Result<(), Endless> {
     if !number.is_finite() {
-        text.push_str("null");
-        return;
+        return Err(Endless);
     }
     let (written, exponent) = go_number(scientific, -6, 21);
     // Go writes 1e-09 as 1e-9 in JSON only.
     let short = |written: String| written.replace("e-0", "e-");
     text.push_str(&if exponent { short(written) } else { written });
+    Ok(())
 }
 
 /// `<`, `>` and `&` are escaped too, as Go does for the sake of browsers.

@@ -7,6 +7,7 @@ mod json;
 mod order;
 mod yaml;
 
+use super::diagnostic::Diagnostic;
 use super::schema::{Becomes, FILE, Field, Object, Others, Shown};
 use super::tree::{Mapping, Node, Value};
 
@@ -32,10 +33,11 @@ enum Out<'a> {
     Map(Vec<(&'a str, Out<'a>)>),
 }
 
-/// The whole model, under this name.
-pub(in crate::spec) fn model(tree: &Node, name: &str, format: Format) -> String {
+/// The whole model; this is its name where the tree has none.
+pub(in crate::spec) fn model(tree: &Node, name: &str, format: Format) -> Result<String, Diagnostic> {
     let empty = Mapping::default();
     let map = tree.as_mapping().unwrap_or(&empty);
+    let name = map.get("name").and_then(Node::as_str).unwrap_or(name);
     let mut entries: Vec<(&str, Out<'_>)> = vec![("name", Out::Text(name))];
     for field in FILE.fields.iter().filter(|field| field.name != "name") {
         match (field.name, map.get(field.name)) {
@@ -48,24 +50,39 @@ pub(in crate::spec) fn model(tree: &Node, name: &str, format: Format) -> String 
         entries.sort_by_key(|(key, _)| *key);
     }
     // A value that has a dollar would be taken for a variable when read back.
-    write(&Out::Map(entries), format).replace('$', "$$")
+    Ok(write(&Out::Map(entries), tree, format)?.replace('$', "$$"))
 }
 
 /// The tree as it is, keys sorted, for a model that was not interpolated.
-pub(in crate::spec) fn raw(tree: &Node, name: &str, format: Format) -> String {
-    let mut out = as_it_is(tree, format);
-    if let Out::Map(entries) = &mut out {
-        entries.retain(|(key, _)| *key != "name");
-        let place = entries.partition_point(|(key, _)| *key < "name");
-        entries.insert(place, ("name", Out::Text(name)));
-    }
-    write(&out, format)
+pub(in crate::spec) fn raw(tree: &Node, format: Format) -> Result<String, Diagnostic> {
+    write(&as_it_is(tree, format), tree, format)
 }
 
-fn write(out: &Out<'_>, format: Format) -> String {
+/// Fails on what JSON can't say.
+fn write(out: &Out<'_>, tree: &Node, format: Format) -> Result<String, Diagnostic> {
     match format {
-        Format::Yaml => yaml::write(out),
-        Format::Json => json::indented(out),
+        Format::Yaml => Ok(yaml::write(out)),
+        Format::Json => json::indented(out).map_err(|Endless| {
+            let message = "json: unsupported value: JSON has no infinity, nor what is no number";
+            match endless(tree) {
+                Some(node) => Diagnostic::error(&node.at, message),
+                None => Diagnostic::error_nowhere(message),
+            }
+        }),
+    }
+}
+
+/// A number that is none to JSON.
+#[derive(Debug)]
+struct Endless;
+
+/// The first such number.
+fn endless(node: &Node) -> Option<&Node> {
+    match &node.value {
+        Value::Float(number) => (!number.is_finite()).then_some(node),
+        Value::Sequence(items) => items.iter().find_map(endless),
+        Value::Mapping(map) => map.iter().find_map(|(_, entry)| endless(&entry.node)),
+        Value::Null | Value::Bool(_) | Value::Int(_) | Value::String(_) => None,
     }
 }
 

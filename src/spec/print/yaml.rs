@@ -96,7 +96,7 @@ fn write_number(number: f64, scientific: &str, text: &mut String) {
     if number.is_nan() {
         text.push_str(".nan");
     } else if number.is_infinite() {
-        text.push_str(if number > 0.0 { "+.inf" } else { "-.inf" });
+        text.push_str(if number > 0.0 { ".inf" } else { "-.inf" });
     } else {
         text.push_str(&go_number(scientific, -4, 6).0);
     }
@@ -156,10 +156,9 @@ impl Analysis {
     }
 }
 
-/// What a reader can see and YAML lets stand.
+/// What Go lets stand: what a reader can see, of the letters of 16 bits.
 fn is_printable(letter: char) -> bool {
-    matches!(letter, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}' | '\u{10000}'..)
-        && letter != '\u{feff}'
+    matches!(letter, ' '..='~' | '\u{a0}'..='\u{d7ff}' | '\u{e000}'..='\u{fffd}') && letter != '\u{feff}'
 }
 
 /// Plain where it reads back as the same text; in double quotes where it would read as something else.

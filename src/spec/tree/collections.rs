@@ -142,7 +142,11 @@ impl Builder<'_> {
 
     /// A key and what it holds.
     fn entry(&mut self, entries: &mut Entries, place: Place, key_ends: &[Kind], ends: &[Kind]) -> Read<()> {
-        let merge = self.peek()?.kind == Kind::Scalar { text: "<<".to_owned(), plain: true };
+        let merge = match &self.peek()?.kind {
+            Kind::Scalar { text, plain } => *plain && text == "<<",
+            Kind::Tag { handle, suffix } => handle == "!!" && suffix == "merge",
+            _ => false,
+        };
         self.path.push_key("?");
         let key = self.optional(place, key_ends)?;
         self.path.pop();

@@ -82,7 +82,8 @@ impl Builder<'_> {
         let mut documents = Vec::new();
         let mut first = true;
         loop {
-            while self.is(&Kind::DocumentEnd)? {
+            // Before the first document there is none to end.
+            while !first && self.is(&Kind::DocumentEnd)? {
                 self.take()?;
             }
             if self.is(&Kind::StreamEnd)? {
@@ -262,11 +263,17 @@ impl Builder<'_> {
     fn scalar(&mut self, text: String, plain: bool, tag: Option<&str>, at: Location) -> Node {
         let core = tag.and_then(|tag| tag.strip_prefix(CORE));
         let value = match core {
-            Some("str" | "binary") => Value::String(text),
+            Some("str") => Value::String(text),
+            Some("binary") => self.binary(text, &at),
+            Some("timestamp") if scalar::timestamp(&text).is_none() => {
+                self.faults.push(Diagnostic::error(&at, format!("yaml: cannot decode `{text}` as a !!timestamp")));
+                Value::String(text)
+            }
             Some(kind @ ("int" | "float" | "bool" | "null")) => self.tagged(&text, kind, &at),
             _ if !plain => Value::String(text),
             // A tag of the file's own makes any word a text.
             None if tag.is_some_and(|tag| tag != "!" && own_tag(Some(tag)).is_none()) => Value::String(text),
+            Some(kind) if kind != "timestamp" => Value::String(text),
             _ => match scalar::timestamp(&text) {
                 Some(date) => self.date(&text, date, &at),
                 None => scalar::resolve(&text),
@@ -283,6 +290,20 @@ impl Builder<'_> {
             self.faults.push(fault.help(format!("write \"{text}\"")));
         }
         Value::String(date)
+    }
+
+    /// `!!binary YWJj` is `abc`.
+    fn binary(&mut self, text: String, at: &Location) -> Value {
+        let packed: String = text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
+        let bytes = data_encoding::BASE64.decode(packed.as_bytes()).ok();
+        match bytes.and_then(|bytes| String::from_utf8(bytes).ok()) {
+            Some(decoded) => Value::String(decoded),
+            None => {
+                let message = "yaml: !!binary value contains invalid base64 data, or what is no text";
+                self.faults.push(Diagnostic::error(at, message));
+                Value::String(text)
+            }
+        }
     }
 
     /// `!!int "5"`: the quotes don't matter, but the word must be of that kind.

@@ -26,7 +26,7 @@ services:
 volumes: {data: }
 "#,
     );
-    insta::assert_snapshot!(loaded.model.print(Format::Yaml), @r#"
+    insta::assert_snapshot!(loaded.model.print(Format::Yaml).unwrap(), @r#"
     name: demo
     services:
       db:
@@ -93,7 +93,7 @@ volumes: {data: }
 #[test]
 fn json_shows_what_go_would_not_leave_out_and_no_extensions_of_services() {
     let loaded = load("services: {a: {image: i, x-a: 1, deploy: {}, cpus: 0.5, ulimits: {core: 0}}}\nx-top: <&>\n");
-    insta::assert_snapshot!(loaded.model.print(Format::Json), @r#"
+    insta::assert_snapshot!(loaded.model.print(Format::Json).unwrap(), @r#"
     {
       "name": "demo",
       "networks": {
@@ -164,8 +164,9 @@ fn what_is_printed_reads_back_to_the_same() {
     let list: String =
         texts.iter().enumerate().map(|(n, text)| format!("      K{n}: {text:?}\n").replace("\\u{", "\\x{")).collect();
     let list = list.replace("\\x{1}", "\\x01").replace("\\x{feff}", "\\uFEFF");
-    let first = load(&format!("services:\n  a:\n    image: i\n    environment:\n{list}")).model.print(Format::Yaml);
-    let second = load(&first).model.print(Format::Yaml);
+    let first =
+        load(&format!("services:\n  a:\n    image: i\n    environment:\n{list}")).model.print(Format::Yaml).unwrap();
+    let second = load(&first).model.print(Format::Yaml).unwrap();
     assert_eq!(first, second);
     let project = load(&first).model.project().unwrap();
     let service = project.services.values().next().unwrap();
@@ -179,7 +180,7 @@ fn without_interpolation_texts_stay_and_nothing_is_read_into_them() {
     let options = Options { interpolate: false, ..Options::default() };
     let compose = "services: {a: {image: 'i:$TAG', scale: '${N}', ports: ['${P}:80'], mem_limit: 1g}}\n";
     let loaded = load_with(compose, &[], &options).unwrap();
-    let printed = loaded.model.print_raw(Format::Yaml);
+    let printed = loaded.model.print_raw(Format::Yaml).unwrap();
     for kept in ["name: demo", "image: i:$TAG", "scale: ${N}", "- ${P}:80", "mem_limit: 1g"] {
         assert!(printed.contains(kept), "{kept} in {printed}");
     }

@@ -132,7 +132,7 @@ fn a_label_file_sees_no_variable_but_its_own() {
     let compose = "services: {a: {image: x, label_file: l}}";
     let files = [("l", "A=1\nB=${A}\nC=${HOME:-none}\nHOME\n")];
     let loaded = load_with(compose, &files, &Options::default()).unwrap();
-    let text = loaded.model.print(Format::Json);
+    let text = loaded.model.print(Format::Json).unwrap();
     let printed: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(printed["services"]["a"]["labels"], serde_json::json!({"A": "1", "B": "1", "C": "none"}));
 }
