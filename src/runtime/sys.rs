@@ -73,6 +73,31 @@ pub fn receive<Socket: AsFd>(socket: Socket, buffer: &mut [u8]) -> Result<(usize
     Ok((message.bytes, files))
 }
 
+/// Where the kind of a netlink message begins that belongs to a subsystem: its lower byte is the subsystem's own.
+pub const NETLINK_KIND: u32 = if cfg!(target_endian = "little") { 4 } else { 5 };
+
+/// Has the kernel drop what comes in on a socket if the byte at this offset is one of these.
+pub fn drop_messages(socket: BorrowedFd<'_>, offset: u32, bytes: &[u8]) -> Result<(), Errno> {
+    let step = |code, jump_if, value| libc::sock_filter { code, jt: jump_if, jf: 0, k: value };
+    let mut steps = vec![step((libc::BPF_LD | libc::BPF_B | libc::BPF_ABS) as u16, 0, offset)];
+    for (done, byte) in bytes.iter().enumerate() {
+        // To the last step, over the other comparisons and the one that keeps.
+        let jump = u8::try_from(bytes.len() - done).map_err(|_| Errno::E2BIG)?;
+        steps.push(step((libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16, jump, u32::from(*byte)));
+    }
+    steps.push(step((libc::BPF_RET | libc::BPF_K) as u16, 0, u32::MAX));
+    steps.push(step((libc::BPF_RET | libc::BPF_K) as u16, 0, 0));
+    let length = u16::try_from(steps.len()).map_err(|_| Errno::E2BIG)?;
+    let program = libc::sock_fprog { len: length, filter: steps.as_mut_ptr() };
+    let size = size_of::<libc::sock_fprog>() as libc::socklen_t;
+    // SAFETY: the kernel copies the program, which is live and of the length that is told.
+    let done = unsafe {
+        let program = (&raw const program).cast();
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_FILTER, program, size)
+    };
+    Errno::result(done).map(drop)
+}
+
 /// Sends one message with files to a Unix socket; never raises SIGPIPE.
 pub fn send<Socket: AsFd>(socket: Socket, bytes: &[u8], files: &[BorrowedFd<'_>]) -> Result<usize, Errno> {
     let numbers: Vec<RawFd> = files.iter().map(|file| file.as_raw_fd()).collect();

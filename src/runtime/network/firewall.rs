@@ -45,8 +45,8 @@
 //! `127.0.0.1` is published without a proxy: redirected in `output`, given the bridge's address in `postrouting`; the
 //! bridge has `route_localnet` for it, which is why `localnet` must keep containers off the machine's loopback.
 //!
-//! Docker sets the policy of its own `FORWARD` chain to drop, and an accept of ours ends only our chain. Where
-//! `DOCKER-USER` exists, each bridge gets two rules there, the only ones outside our table.
+//! Docker, ufw and firewalld drop what they do not know, and an accept of ours ends only our chain: [`doors`] are the only
+//! rules outside our table.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
@@ -55,6 +55,7 @@ use netlink_bindings::nftables::{MetaKeys, PayloadBase};
 use nix::errno::Errno;
 use sha2::{Digest, Sha256};
 
+use crate::runtime::network::doors::{self, Pass};
 use crate::runtime::network::nft::{
     CtKey, Expression, Family, Hook, IFNAME, IPV4, IPV6, IpFamily, NUMBER, PORT, PROTOCOL, Register, Socket,
     Transaction, concat, ifname,
@@ -126,10 +127,19 @@ impl Firewall {
         Firewall { table, socket: Socket::default() }
     }
 
-    /// Makes what is missing for a network: the table, its elements, the rules beside Docker's.
+    /// Whether nothing is missing for a network.
+    pub fn is_complete(&mut self, zone: &Zone) -> Result<bool, OsError> {
+        Ok(self.has_elements(zone)? && doors::are_open(&mut self.socket, &Pass::of(&self.table, &zone.bridge))?)
+    }
+
+    fn has_elements(&mut self, zone: &Zone) -> Result<bool, OsError> {
+        self.socket.has_element(Family::Inet, &self.table, "bridges", &ifname(&zone.bridge))
+    }
+
+    /// Makes what is missing for a network: the table, its elements, the rules among those of others. To be called by who
+    /// holds the lock, or a rule may come twice.
     pub fn ensure(&mut self, zone: &Zone) -> Result<(), OsError> {
-        let present = self.socket.has_element(Family::Inet, &self.table, "bridges", &ifname(&zone.bridge))?;
-        if !present {
+        if !self.has_elements(zone)? {
             self.ensure_table()?;
             self.socket.commit(Family::Inet, &self.table, |transaction| {
                 for (set, key) in elements_of(zone) {
@@ -137,7 +147,7 @@ impl Firewall {
                 }
             })?;
         }
-        self.let_past_docker(zone)
+        doors::open(&mut self.socket, &Pass::of(&self.table, &zone.bridge))
     }
 
     /// Takes a network's elements away. Nothing happens for what is not there.
@@ -145,18 +155,8 @@ impl Firewall {
         let elements = elements_of(zone);
         let keys: Vec<(&str, &[u8])> = elements.iter().map(|(set, key)| (*set, key.as_slice())).collect();
         self.delete_elements(&keys)?;
-        let comment = docker_comment(&zone.bridge);
-        for family in DOCKER_FAMILIES {
-            if self.socket.has_chain(family, "filter", "DOCKER-USER")? {
-                let handles = self.socket.rules(family, "filter", "DOCKER-USER", &comment)?;
-                unless_missing(self.socket.commit(family, "filter", |transaction| {
-                    for handle in handles {
-                        transaction.delete_rule("DOCKER-USER", handle);
-                    }
-                }))?;
-            }
-        }
-        Ok(())
+        let pass = Pass::of(&self.table, &zone.bridge);
+        if pass.is_for_one() { doors::close(&mut self.socket, &pass) } else { Ok(()) }
     }
 
     /// Takes the whole table away, once there is no network left.
@@ -165,7 +165,8 @@ impl Firewall {
         if !self.socket.has_table(Family::Inet, &self.table)? {
             return Ok(());
         }
-        unless_missing(self.socket.commit(Family::Inet, &self.table, |transaction| transaction.delete_table()))
+        unless_missing(self.socket.commit(Family::Inet, &self.table, |transaction| transaction.delete_table()))?;
+        doors::close(&mut self.socket, &Pass::ours(&self.table))
     }
 
     /// Puts redirections in place of others, all or none at one moment: a port that is in both is never closed.
@@ -250,36 +251,6 @@ impl Firewall {
             other => other,
         }
     }
-
-    fn let_past_docker(&mut self, zone: &Zone) -> Result<(), OsError> {
-        let (table, chain) = ("filter", "DOCKER-USER");
-        let comment = docker_comment(&zone.bridge);
-        for family in DOCKER_FAMILIES {
-            if !self.socket.has_chain(family, table, chain)?
-                || !self.socket.rules(family, table, chain, &comment)?.is_empty()
-            {
-                continue;
-            }
-            self.socket.commit(family, table, |transaction| {
-                for key in [MetaKeys::Iifname, MetaKeys::Oifname] {
-                    let name = Expression::Equal(Register(0), ifname(&zone.bridge));
-                    transaction.insert(
-                        chain,
-                        &comment,
-                        &[Expression::Meta(key, Register(0)), name, Expression::Accept],
-                    );
-                }
-            })?;
-        }
-        Ok(())
-    }
-}
-
-/// Docker has the chain in both families, or in that of IPv4 alone.
-const DOCKER_FAMILIES: [Family; 2] = [Family::Ip, Family::Ip6];
-
-fn docker_comment(bridge: &str) -> String {
-    format!("xcompose {bridge}")
 }
 
 fn unless_missing(result: Result<(), OsError>) -> Result<(), OsError> {

@@ -4,8 +4,10 @@
 //! and makes a container's network namespace. Everything is synchronous.
 
 pub mod bridge;
+pub mod changes;
 pub mod connect;
 pub mod conntrack;
+mod doors;
 pub mod files;
 pub mod firewall;
 pub mod ipam;
@@ -88,7 +90,7 @@ impl Networks {
         let subnets = subnets::choose(config, &around).map_err(&invalid)?;
         let id = random_hex::<32>()?;
         let named = config.driver_opts.get("com.docker.network.bridge.name").filter(|name| !name.is_empty());
-        let bridge = named.cloned().unwrap_or_else(|| format!("xc-{}", &id[..12]));
+        let bridge = named.cloned().unwrap_or_else(|| format!("{}{}", doors::PREFIX, &id[..12]));
         let bridge: String = InterfaceName::try_from(bridge).map_err(|error| invalid(error.to_string()))?.into();
         if let Some(other) = others.iter().find(|other| other.bridge == bridge) {
             return Err(invalid(format!("bridge name {bridge} is used by network {}", other.config.name)));
@@ -101,7 +103,8 @@ impl Networks {
         // The record first: what is made after it can be found and removed, whenever this process dies.
         let path = self.layout.network(&config.name);
         store::write(&path, &network, Durability::Disk).or_os("write", path.display().to_string())?;
-        self.ensure(&network).inspect_err(|_| {
+        let made = self.firewall().ensure(&zone(&network)).and_then(|()| bridge::ensure(&mut socket, &network));
+        made.inspect_err(|_| {
             // The first failure is the one to tell.
             let _ = self
                 .close(&network, &lock)
@@ -182,8 +185,18 @@ impl Networks {
 
     fn ensure_with(&self, network: &NetworkRecord, socket: &mut netlink::Socket) -> Result<(), NetworkError> {
         // The rules first: a bridge is never open to what they forbid.
-        self.firewall().ensure(&zone(network))?;
+        self.repair(network)?;
         Ok(bridge::ensure(socket, network)?)
+    }
+
+    /// Makes what is missing of a network's rules: somebody may have flushed them, or another firewall has come.
+    pub fn repair(&self, network: &NetworkRecord) -> Result<(), NetworkError> {
+        let zone = zone(network);
+        if !self.firewall().is_complete(&zone)? {
+            let _lock = self.lock()?;
+            self.firewall().ensure(&zone)?;
+        }
+        Ok(())
     }
 
     /// Who is connected to a network now, by container.

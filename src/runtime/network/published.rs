@@ -187,6 +187,13 @@ impl Published {
         lead(&mut self.all(), networks, |_| true)
     }
 
+    /// Makes the firewall's part of all ports again, if somebody has flushed it.
+    pub fn restore(&self, networks: &Networks) -> Result<(), OsError> {
+        let all = self.all();
+        let there: Vec<Redirect> = all.iter().filter_map(|(front, open)| redirect(*front, &open.redirected)).collect();
+        networks.firewall().replace(&[], &there)
+    }
+
     /// How a container stands from now on.
     pub fn set(&self, networks: &Networks, container: &ContainerId, readiness: Readiness) -> Result<(), OsError> {
         let mut all = self.all();

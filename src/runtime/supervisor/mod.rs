@@ -13,6 +13,7 @@ pub mod connection;
 pub mod control;
 mod end;
 mod exec;
+mod firewall;
 pub mod health;
 pub mod link;
 pub mod logs;
@@ -46,6 +47,7 @@ use crate::runtime::container::record::ProbeResult;
 use crate::runtime::keeper::protocol::LISTENER;
 use crate::runtime::layout::Layout;
 use crate::runtime::network::Networks;
+use crate::runtime::network::changes::Changes;
 use crate::runtime::network::published::Published;
 use crate::runtime::start::program::Started;
 use crate::runtime::supervisor::active::Active;
@@ -169,6 +171,7 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
         settlers: Vec::new(),
         leaver: None,
     };
+    let firewall = Changes::open().map_err(|error| io::Error::from(error.errno))?;
     let mut connections = JoinSet::new();
     let mut orphaned = false;
     supervisor.recover(words);
@@ -181,6 +184,10 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
                 Word::Ended { pid, status } => supervisor.ended(pid, status),
                 Word::Gone => orphaned = true,
             },
+            changed = firewall.next() => {
+                changed?;
+                supervisor.repair_firewall();
+            }
             accepted = listener.accept(), if !orphaned => {
                 let (stream, _) = accepted?;
                 supervisor.clients += 1;

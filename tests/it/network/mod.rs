@@ -3,6 +3,7 @@
 
 mod connect;
 mod docker;
+mod firewalls;
 mod loopback;
 mod names;
 mod publish;
