@@ -15,10 +15,7 @@ use crate::cli::ui::Ui;
 use crate::planner::request::Wait;
 
 /// Commands of Docker Compose that do not exist here yet.
-const MISSING: [&str; 13] = [
-    "alpha", "attach", "bridge", "commit", "cp", "export", "publish", "pull", "push", "stats", "viz", "watch",
-    "generate",
-];
+const MISSING: [&str; 9] = ["alpha", "bridge", "commit", "export", "publish", "pull", "push", "viz", "generate"];
 
 /// Flags of Docker Compose that do not exist here yet.
 const MISSING_FLAGS: [&str; 12] = [

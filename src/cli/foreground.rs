@@ -14,8 +14,10 @@ use crate::cli::context::{Context, Stack};
 use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::follow::{Follower, Interest, News, Seen};
 use crate::cli::members;
+use crate::cli::terminal::keys::{Key, Keys};
 use crate::cli::ui::logs::Form;
 use crate::cli::ui::time;
+use crate::cli::watch::session::Session;
 use crate::engine::{Labels, LogQuery};
 use crate::planner::request::{Operation, Orphans, Request};
 use crate::values::signal::Signal;
@@ -67,13 +69,57 @@ enum Happened {
     Done(Result<(), Failure>),
     News(News),
     Signal,
+    Key(Key),
+}
+
+/// What else goes on beside the containers' output.
+pub struct Around<'k, 'c> {
+    /// Files are followed from the start.
+    pub watch: Option<Session<'c>>,
+    /// Whether the user can press keys.
+    pub menu: Menu,
+    /// Makes a session when the user asks for one.
+    pub session: &'k dyn Fn() -> Result<Session<'c>, Failure>,
+}
+
+/// Whether the user can press keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Menu {
+    /// What they do is shown.
+    Shown,
+    /// There are none.
+    Absent,
+}
+
+/// What the keys do, for the last line of the screen.
+fn menu(watching: bool) -> String {
+    format!("w {}   d Detach", if watching { "Disable Watch" } else { "Enable Watch" })
+}
+
+/// The next key; never, without keys.
+async fn pressed(keys: &mut Option<Keys>) -> Option<Key> {
+    match keys {
+        Some(keys) => keys.next().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Watches until this is dropped.
+fn follow<'a>(session: Session<'a>) -> Work<'a> {
+    Box::pin(async move { session.run().await.map(|never| match never {}) })
 }
 
 type Work<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + 'a>>;
 
 impl Foreground {
     /// Brings up, shows, waits, and stops where that is asked for.
-    pub async fn run(self, context: &Context<'_>, stack: &Stack, request: Request) -> Result<Exit, Failure> {
+    pub async fn run<'c>(
+        self,
+        context: &'c Context<'c>,
+        stack: &'c Stack,
+        request: Request,
+        mut around: Around<'_, 'c>,
+    ) -> Result<Exit, Failure> {
         let since = time::now();
         let mut interrupts = signal(SignalKind::interrupt()).map_err(Failure::system("listen for signals"))?;
         let mut terminations = signal(SignalKind::terminate()).map_err(Failure::system("listen for signals"))?;
@@ -91,13 +137,19 @@ impl Foreground {
         }
         let mut work: Option<Work<'_>> = Some(Box::pin(context.bring_up(stack, request, &self.attached)));
         let (mut stopping, mut code) = (Stopping::No, None);
-        while work.is_some() || follower.busy() {
+        // Files are followed as soon as everything is up.
+        let mut watching: Option<Work<'_>> = None;
+        let mut to_watch = around.watch.take();
+        let mut keys: Option<Keys> = None;
+        while work.is_some() || watching.is_some() || follower.busy() {
             let happened = tokio::select! {
                 biased;
                 done = working(&mut work) => Happened::Done(done),
                 _ = interrupts.recv() => Happened::Signal,
                 _ = terminations.recv() => Happened::Signal,
                 news = follower.wait() => Happened::News(news?),
+                Some(key) = pressed(&mut keys) => Happened::Key(key),
+                failed = working(&mut watching) => return Err(failed.err().unwrap_or_else(|| Kind::ProcessLost.into())),
             };
             match happened {
                 Happened::Done(result) => {
@@ -107,7 +159,33 @@ impl Foreground {
                     if !follower.subscribed() {
                         follower.recover(&interest).await?;
                     }
+                    if stopping == Stopping::No {
+                        watching = to_watch.take().map(follow);
+                        // Only now: before, the user may be asked something.
+                        if around.menu == Menu::Shown && keys.is_none() {
+                            keys = Some(Keys::new()?);
+                            context.ui().set_menu(Some(menu(watching.is_some())));
+                        }
+                    }
                 }
+                Happened::Key(Key::Detach) => {
+                    follower.printer().flush()?;
+                    context.ui().set_menu(None);
+                    return Ok(Exit::SUCCESS);
+                }
+                Happened::Key(Key::Watch) if work.is_some() => {}
+                Happened::Key(Key::Watch) => {
+                    if watching.take().is_some() {
+                        context.ui().watching("Watch disabled");
+                    } else {
+                        match (around.session)() {
+                            Ok(session) => watching = Some(follow(session)),
+                            Err(failure) => context.ui().watching(&format!("Watch → {}", failure.text())),
+                        }
+                    }
+                    context.ui().set_menu(Some(menu(watching.is_some())));
+                }
+                Happened::Key(Key::Enter) => context.ui().line("").and_then(|()| context.ui().flush())?,
                 Happened::News(news) => {
                     if let Seen::Exit { service, status } = follower.take(news, &interest).await?
                         && self.note(&service, status, &mut code)
@@ -121,7 +199,8 @@ impl Foreground {
                 Happened::Signal => {
                     follower.printer().flush()?;
                     // Dropping what is under way ends it: the engine finishes or undoes the call in flight.
-                    drop(work.take());
+                    drop((work.take(), watching.take()));
+                    context.ui().set_menu(None);
                     if matches!(stopping, Stopping::No | Stopping::Aborted) {
                         stopping = Stopping::Asked;
                         context.ui().say("Gracefully Stopping... press Ctrl+C again to force");
@@ -134,6 +213,7 @@ impl Foreground {
             }
         }
         follower.printer().flush()?;
+        context.ui().set_menu(None);
         match stopping {
             Stopping::Asked | Stopping::Forced => Err(Kind::Quiet(130).into()),
             Stopping::No | Stopping::Aborted => Ok(Exit::of_process(code.unwrap_or(0))),

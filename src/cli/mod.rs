@@ -16,6 +16,7 @@ pub mod members;
 pub mod observer;
 pub mod terminal;
 pub mod ui;
+pub mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -71,6 +72,9 @@ pub enum Command {
     Build(build::Build),
     #[command(alias = "convert")]
     Config(config::Config),
+    Attach(attach::Attach),
+    Cp(cp::Cp),
+    Stats(stats::Stats),
     Plan(Box<plan::Plan>),
     Addr(addr::Addr),
     Env(env::Env),
@@ -82,6 +86,7 @@ pub enum Command {
     Top(top::Top),
     Volumes(volumes::Volumes),
     Wait(wait::Wait),
+    Watch(commands::watch::Watch),
     Version(version::Version),
     #[command(external_subcommand)]
     Unknown(Vec<OsString>),
@@ -129,7 +134,7 @@ impl Command {
     fn answers_signals(&self) -> bool {
         match self {
             Command::Up(up) => up.in_foreground(),
-            Command::Run(_) | Command::Exec(_) => true,
+            Command::Run(_) | Command::Exec(_) | Command::Attach(_) | Command::Watch(_) => true,
             _ => false,
         }
     }
@@ -157,6 +162,9 @@ impl Command {
             Command::Create(command) => command.run(context).await,
             Command::Scale(command) => command.run(context).await,
             Command::Build(command) => command.run(context).await,
+            Command::Attach(command) => command.run(context).await,
+            Command::Cp(command) => command.run(context).await,
+            Command::Stats(command) => command.run(context).await,
             Command::Plan(command) => command.run(context).await,
             Command::Events(command) => command.run(context).await,
             Command::Image(command) => command.run(context).await,
@@ -167,6 +175,7 @@ impl Command {
             Command::Volumes(command) => command.run(context).await,
             Command::Wait(command) => command.run(context).await,
             Command::Addr(command) => command.run(context).await,
+            Command::Watch(command) => command.run(context).await,
             Command::Config(command) => command.run(context),
             Command::Env(command) => command.run(context).await,
             Command::Version(command) => command.run(context.ui()),

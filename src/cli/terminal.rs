@@ -3,6 +3,9 @@
 //! Without a terminal the process has our own standard streams and there is nothing to relay. With one, ours is raw while
 //! the process runs; it is restored on every way out, since a value whose end restores it lives as long as it is raw.
 
+pub mod detach;
+pub mod keys;
+
 use std::fs::File;
 use std::io::{IsTerminal, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -12,8 +15,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::failure::{Failure, Kind};
+use crate::cli::terminal::detach::Keys;
 use crate::cli::ui;
-use crate::engine::{Process, ProcessIo};
+use crate::engine::{LogChunk, Process, ProcessIo, Stream};
 use crate::runtime::sys::terminal::resize;
 use crate::values::signal::Signal;
 
@@ -41,9 +45,8 @@ impl Streams {
         let input = || own(std::io::stdin().as_fd().try_clone_to_owned());
         Ok(match self {
             Streams::Terminal => {
-                let size = ui::screen();
-                let small = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
-                ProcessIo::Terminal { rows: small(size.rows), columns: small(size.columns) }
+                let (rows, columns) = size();
+                ProcessIo::Terminal { rows, columns }
             }
             Streams::Ours | Streams::OursWithoutInput => ProcessIo::Files {
                 stdin: if self == Streams::Ours { input()? } else { None },
@@ -54,11 +57,24 @@ impl Streams {
     }
 }
 
+/// Rows and columns of our terminal.
+pub fn size() -> (u16, u16) {
+    let size = ui::screen();
+    let small = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
+    (small(size.rows), small(size.columns))
+}
+
+/// Tells when our terminal has another size.
+pub fn resizes() -> Result<tokio::signal::unix::Signal, Failure> {
+    signal(SignalKind::window_change()).map_err(Failure::system("listen for signals"))
+}
+
 /// The user's terminal in raw mode.
-struct Raw;
+pub struct Raw;
 
 impl Raw {
-    fn new() -> Option<Raw> {
+    /// Until this is dropped; `None` without a terminal of ours.
+    pub fn new() -> Option<Raw> {
         // Without a terminal of ours there is nothing to switch.
         let terminal = std::io::stdin().is_terminal();
         (terminal && crossterm::terminal::enable_raw_mode().is_ok()).then_some(Raw)
@@ -76,7 +92,7 @@ impl Drop for Raw {
 pub async fn attend(process: Process) -> Result<i32, Failure> {
     let Process { terminal, mut status, signals } = process;
     let mut forwarded = forward_signals()?;
-    let mut resized = signal(SignalKind::window_change()).map_err(Failure::system("listen for signals"))?;
+    let mut resized = resizes()?;
     let _raw = terminal.as_ref().and_then(|_| Raw::new());
     let mut output = match &terminal {
         Some(terminal) => Some(relay(terminal)?),
@@ -91,10 +107,9 @@ pub async fn attend(process: Process) -> Result<i32, Failure> {
             }
             _ = resized.recv() => {
                 if let Some(terminal) = &terminal {
-                    let size = ui::screen();
-                    let small = |length: usize| u16::try_from(length).unwrap_or(u16::MAX);
+                    let (rows, columns) = size();
                     // A terminal that can't be resized is gone, which its process's end will tell.
-                    let _ = resize(terminal.as_fd(), small(size.rows), small(size.columns));
+                    let _ = resize(terminal.as_fd(), rows, columns);
                 }
             }
         }
@@ -143,8 +158,57 @@ fn pump(from: &mut File, to: &mut File) {
     }
 }
 
+/// Shows what a container wrote, as it is.
+pub fn show(chunk: &LogChunk) -> Result<(), Failure> {
+    let write = |out: &mut dyn Write| out.write_all(&chunk.bytes).and_then(|()| out.flush());
+    let shown = match chunk.stream {
+        Stream::Stdout => write(&mut std::io::stdout().lock()),
+        Stream::Stderr => write(&mut std::io::stderr().lock()),
+    };
+    Ok(shown?)
+}
+
+/// Copies our input to a container's, in a thread. Tells when the user typed the keys to leave; `None`: there are none.
+pub fn forward_input(to: &OwnedFd, mut keys: Option<Keys>) -> Result<mpsc::Receiver<()>, Failure> {
+    let copy = |fd: std::io::Result<OwnedFd>| fd.map(File::from).map_err(Failure::system("use the standard streams"));
+    let (mut from, mut to) = (copy(std::io::stdin().as_fd().try_clone_to_owned())?, copy(to.try_clone())?);
+    let (left, leaving) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        let mut buffer = [0; 16 << 10];
+        loop {
+            let read = match from.read(&mut buffer) {
+                Ok(0) => return,
+                Ok(read) => buffer.get(..read).unwrap_or_default(),
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(_) => return,
+            };
+            let (goes_on, complete) = match &mut keys {
+                Some(keys) => keys.pass(read),
+                None => (read.to_vec(), false),
+            };
+            if to.write_all(&goes_on).is_err() {
+                return;
+            }
+            if complete {
+                // Nobody waits if this fails.
+                let _ = left.blocking_send(());
+                return;
+            }
+        }
+    });
+    Ok(leaving)
+}
+
+/// The next signal to pass on; never, if none are.
+pub async fn next(signals: &mut Option<mpsc::Receiver<Signal>>) -> Option<Signal> {
+    match signals {
+        Some(signals) => signals.recv().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// From now on these signals come here and do nothing by themselves.
-fn forward_signals() -> Result<mpsc::Receiver<Signal>, Failure> {
+pub fn forward_signals() -> Result<mpsc::Receiver<Signal>, Failure> {
     let (sender, receiver) = mpsc::channel(16);
     for number in FORWARDED {
         let mut stream = signal(SignalKind::from_raw(number)).map_err(Failure::system("listen for signals"))?;

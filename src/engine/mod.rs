@@ -7,6 +7,7 @@
 mod build;
 mod connection;
 mod container;
+mod copy;
 mod error;
 mod event;
 mod limits;
@@ -35,6 +36,7 @@ pub use build::{
 };
 pub use connection::{Attachment, DnsConfig, NetworkMode, PortMapping};
 pub use container::{ContainerConfig, Device, InjectedFile, Logging, NamespaceMode};
+pub use copy::{CopyOptions, CopyOwner, Outside, Parents, SourceLink};
 pub use error::{Cause, EngineError, Subject};
 pub use event::{Event, EventAction};
 pub use limits::{Resources, Seccomp, Security};
@@ -44,7 +46,7 @@ pub use observed::{
     ObservedProject, ObservedVolume, PublishedPort,
 };
 pub use output::{LogChunk, LogQuery, Stream};
-pub use process::{ExecConfig, Process, ProcessIo, ProcessRow};
+pub use process::{ExecConfig, Process, ProcessIo, ProcessRow, Usage};
 pub use resource::{AddressPool, NetworkConfig, VolumeConfig};
 
 /// Labels as Docker has them.
@@ -117,8 +119,31 @@ pub trait Engine: Send + Sync {
     async fn exec(&self, id: &ContainerId, config: &ExecConfig, io: ProcessIo) -> Result<Process, EngineError>;
     /// Starts a created container with these streams in place of its log (`run`, `attach` from the start).
     async fn start_attached(&self, id: &ContainerId, io: ProcessIo) -> Result<Process, EngineError>;
+    /// The end of a running container's standard input that is written to: its terminal, or a pipe. `None` if it has none.
+    async fn input(&self, id: &ContainerId) -> Result<Option<OwnedFd>, EngineError>;
     /// The container's processes.
     async fn top(&self, id: &ContainerId) -> Result<Vec<ProcessRow>, EngineError>;
+    /// What a running container uses now.
+    async fn usage(&self, id: &ContainerId) -> Result<Usage, EngineError>;
+
+    /// Copies to a path in a container, running or not; nothing there can lead the copy elsewhere.
+    async fn copy_into(
+        &self,
+        id: &ContainerId,
+        source: Outside,
+        target: &str,
+        options: CopyOptions,
+    ) -> Result<(), EngineError>;
+    /// Copies from a path in a container, running or not.
+    async fn copy_from(
+        &self,
+        id: &ContainerId,
+        source: &str,
+        target: Outside,
+        options: CopyOptions,
+    ) -> Result<(), EngineError>;
+    /// Removes what is at these paths in a container; nothing there is fine.
+    async fn remove_files(&self, id: &ContainerId, paths: &[String]) -> Result<(), EngineError>;
 
     /// Every image of the store.
     async fn images(&self) -> Result<Vec<ObservedImage>, EngineError>;

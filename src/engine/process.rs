@@ -76,3 +76,26 @@ pub struct ProcessRow {
     /// Command line.
     pub cmd: String,
 }
+
+/// What a running container uses: a moment's readings, of which two make a rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Usage {
+    /// When it was read, nanoseconds since 1970.
+    pub time: i64,
+    /// Processor time so far, in nanoseconds.
+    pub cpu: u64,
+    /// Bytes in use, without what the kernel would give back at once.
+    pub memory: u64,
+    /// The most it may use, or the machine's memory.
+    pub memory_limit: u64,
+    /// Bytes that came in over its interfaces.
+    pub received: u64,
+    /// Bytes that went out.
+    pub sent: u64,
+    /// Bytes read from block devices.
+    pub read: u64,
+    /// Bytes written to block devices.
+    pub written: u64,
+    /// Processes and threads.
+    pub pids: u64,
+}

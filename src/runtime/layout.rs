@@ -63,6 +63,11 @@ impl Layout {
         self.run.join("builds")
     }
 
+    /// Held by whoever watches a project's files.
+    pub fn watch_lock(&self, project: &ProjectName) -> PathBuf {
+        self.run.join("watch").join(project.as_str())
+    }
+
     /// Every volume.
     pub fn volumes(&self) -> PathBuf {
         self.data.join("volumes")

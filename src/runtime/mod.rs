@@ -32,7 +32,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::engine::*;
 use crate::runtime::client::Client;
 use crate::runtime::container::record::{Container, Standing};
-use crate::runtime::container::{create, find, log, remove, rename, top};
+use crate::runtime::container::{copy, create, find, log, remove, rename, top, usage};
 use crate::runtime::image::remove::InUse;
 use crate::runtime::image::store::Store;
 use crate::runtime::layout::Layout;
@@ -460,6 +460,51 @@ impl Engine for Runtime {
         let pids = supervisor::starter::cgroup(&container).and_then(|cgroup| cgroup.processes());
         let read = pids.map_err(Cause::from).and_then(|pids| top::rows(&pids).map_err(Cause::from));
         read.map_err(failed)
+    }
+
+    async fn input(&self, id: &ContainerId) -> Result<Option<OwnedFd>, EngineError> {
+        let project = self.project_of(id)?;
+        let (_, mut channel) = client::ask(&self.client, &project, &Request::Input { id: id.clone() }, &[]).await?;
+        Ok(channel.files().pop_front())
+    }
+
+    async fn usage(&self, id: &ContainerId) -> Result<Usage, EngineError> {
+        let (_, container, standing) = self.load(id)?;
+        let subject = Subject::Container(container.config.name.to_string());
+        let ContainerState::Running { pid, .. } = standing.state else {
+            return Err(EngineError::State { subject, state: "not running".into() });
+        };
+        usage::read(&container, pid).map_err(|source| EngineError::Failed { verb: "read", subject, source })
+    }
+
+    async fn copy_into(
+        &self,
+        id: &ContainerId,
+        source: Outside,
+        target: &str,
+        options: CopyOptions,
+    ) -> Result<(), EngineError> {
+        let (_, container, _) = self.load(id)?;
+        let target = target.to_owned();
+        self.blocking(move |layout| copy::into(layout, &container, source, &target, options)).await
+    }
+
+    async fn copy_from(
+        &self,
+        id: &ContainerId,
+        source: &str,
+        target: Outside,
+        options: CopyOptions,
+    ) -> Result<(), EngineError> {
+        let (_, container, _) = self.load(id)?;
+        let source = source.to_owned();
+        self.blocking(move |layout| copy::from(layout, &container, &source, target, options)).await
+    }
+
+    async fn remove_files(&self, id: &ContainerId, paths: &[String]) -> Result<(), EngineError> {
+        let (_, container, _) = self.load(id)?;
+        let paths = paths.to_vec();
+        self.blocking(move |layout| copy::remove(layout, &container, &paths)).await
     }
 
     async fn images(&self) -> Result<Vec<ObservedImage>, EngineError> {

@@ -49,9 +49,35 @@ pub fn human(bytes: u64) -> String {
     format!("{text}{}", UNITS[unit])
 }
 
+/// As Docker prints memory: four significant digits, powers of 1024 (`1.477MiB`).
+pub fn binary(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    while value >= 1024.0 && unit + 1 < UNITS.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    let digits = match value {
+        1000.0.. => 0,
+        100.0.. => 1,
+        10.0.. => 2,
+        _ => 3,
+    };
+    let text = format!("{value:.digits$}");
+    let text = if text.contains('.') { text.trim_end_matches('0').trim_end_matches('.') } else { &text };
+    format!("{text}{}", UNITS[unit])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn memory_is_shown_in_powers_of_1024() {
+        let shown = [0, 1023, 1 << 20, 1_548_700, 7_912_345_678].map(binary);
+        assert_eq!(shown, ["0B", "1023B", "1MiB", "1.477MiB", "7.369GiB"]);
+    }
 
     #[test]
     fn units_are_binary_whatever_their_spelling() {

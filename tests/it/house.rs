@@ -16,7 +16,7 @@ const MAY_IMPORT: [(&str, &[&str]); 9] = [
 ];
 
 /// An outside crate and the only places that may name it.
-const HOMES: [(&str, &[&str]); 10] = [
+const HOMES: [(&str, &[&str]); 11] = [
     ("petgraph", &["planner/graph"]),
     ("rtnetlink", &["runtime/network/netlink"]),
     ("netlink_bindings", &["runtime/network/"]),
@@ -25,6 +25,7 @@ const HOMES: [(&str, &[&str]); 10] = [
     ("nix", &["runtime/"]),
     ("libc", &["runtime/"]),
     ("clap", &["cli/"]),
+    ("notify", &["cli/watch"]),
     ("crossterm", &["cli/"]),
     ("tar", &["runtime/"]),
 ];

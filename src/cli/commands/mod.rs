@@ -1,8 +1,10 @@
 //! One file a command: its arguments, whose doc comments are its help, and its `run`.
 
 pub mod addr;
+pub mod attach;
 pub mod build;
 pub mod config;
+pub mod cp;
 pub mod create;
 pub mod down;
 pub mod env;
@@ -23,9 +25,11 @@ pub mod rm;
 pub mod run;
 pub mod scale;
 pub mod start;
+pub mod stats;
 pub mod stop;
 pub mod top;
 pub mod up;
 pub mod version;
 pub mod volumes;
 pub mod wait;
+pub mod watch;

@@ -1,11 +1,15 @@
 //! `xcompose up`
 
+use std::io::IsTerminal;
+
 use crate::cli::arguments::{grace, wait};
 use crate::cli::commands::create::Making;
 use crate::cli::context::{Context, Stack};
 use crate::cli::failure::{Exit, Failure, Kind};
-use crate::cli::foreground::{Ending, Foreground};
+use crate::cli::foreground::{Around, Ending, Foreground, Menu};
 use crate::cli::ui::logs::Form;
+use crate::cli::ui::progress::Mode;
+use crate::cli::watch::session::{Builds, ReplacedImages, Session, Settings};
 use crate::planner::request::{AnonymousVolumes, Dependencies, Recreate, Request, Until, Up as Options};
 
 /// Create and start containers
@@ -71,9 +75,12 @@ pub struct Up {
     /// Maximum duration in seconds to wait for the project to be running|healthy
     #[arg(long, value_name = "SECONDS", default_value_t = 0, hide_default_value = true)]
     wait_timeout: i64,
-    #[arg(long, hide = true)]
-    menu: bool,
-    #[arg(short, long, hide = true)]
+    /// Enable interactive shortcuts when running attached (default: on at a terminal)
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = crate::cli::arguments::boolean, value_name = "BOOL")]
+    menu: Option<bool>,
+    /// Watch source code and rebuild/refresh containers when files are updated
+    #[arg(short, long)]
     watch: bool,
 }
 
@@ -88,7 +95,26 @@ impl Up {
             return Ok(Exit::SUCCESS);
         }
         let foreground = self.foreground(context, &stack)?;
-        foreground.run(context, &stack, request).await
+        let session = if self.watch { Some(self.session(context, &stack)?) } else { None };
+        let menu = if self.has_menu(context) { Menu::Shown } else { Menu::Absent };
+        let around = Around { watch: session, menu, session: &|| self.session(context, &stack) };
+        foreground.run(context, &stack, request, around).await
+    }
+
+    fn session<'c>(&self, context: &'c Context<'c>, stack: &'c Stack) -> Result<Session<'c>, Failure> {
+        let builds = if self.making.no_build { Builds::Refused } else { Builds::Allowed };
+        Session::new(context, stack, &self.services, Settings { replaced: ReplacedImages::Remove, builds })
+    }
+
+    /// Whether the user can press keys: at a terminal, unless told otherwise.
+    fn has_menu(&self, context: &Context<'_>) -> bool {
+        let wanted = self
+            .menu
+            .unwrap_or_else(|| context.variable("COMPOSE_MENU").is_none_or(|text| crate::cli::arguments::yes(&text)));
+        wanted
+            && std::io::stdin().is_terminal()
+            && std::io::stdout().is_terminal()
+            && context.ui().look().progress == Mode::Tty
     }
 
     /// Whether it stays and shows the output of containers.
@@ -156,14 +182,11 @@ impl Up {
         if self.always_recreate_deps && self.making.no_recreate {
             return refuse("--always-recreate-deps and --no-recreate are incompatible");
         }
+        if self.making.no_build && self.watch {
+            return refuse("--no-build and --watch are incompatible");
+        }
         if !self.attach.is_empty() && self.attach_dependencies {
             return refuse("cannot combine --attach and --attach-dependencies");
-        }
-        if self.watch {
-            return refuse("xcompose does not support --watch yet");
-        }
-        if self.menu {
-            return refuse("xcompose does not support --menu yet");
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 pub mod container;
 pub mod logs;
+pub mod menu;
 pub mod progress;
 pub mod style;
 pub mod table;
@@ -14,6 +15,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::ui::logs::{Form, LogPrinter};
+use crate::cli::ui::menu::{Above, Menu};
 use crate::cli::ui::progress::{Mode, News, Progress, Screen};
 use crate::cli::ui::style::Ansi;
 use crate::spec::diagnostic::Diagnostic;
@@ -40,7 +42,8 @@ impl Default for Look {
 /// Where a command prints.
 pub struct Ui {
     look: Mutex<Look>,
-    stdout: Mutex<std::io::BufWriter<std::io::Stdout>>,
+    menu: Menu,
+    stdout: Mutex<std::io::BufWriter<Above<std::io::Stdout>>>,
     progress: Mutex<Option<Progress>>,
     quiet_builds: AtomicBool,
 }
@@ -48,9 +51,12 @@ pub struct Ui {
 impl Ui {
     /// Without colour and progress, until [`Ui::look`] says more.
     pub fn plain() -> Ui {
+        let menu = Menu::default();
+        let stdout = Above(menu.clone(), std::io::stdout());
         Ui {
             look: Mutex::new(Look::default()),
-            stdout: Mutex::new(std::io::BufWriter::with_capacity(1 << 16, std::io::stdout())),
+            menu,
+            stdout: Mutex::new(std::io::BufWriter::with_capacity(1 << 16, stdout)),
             progress: Mutex::new(None),
             quiet_builds: AtomicBool::new(false),
         }
@@ -118,7 +124,14 @@ impl Ui {
         let mut bytes = lock(&self.progress).as_mut().map(Progress::hide).unwrap_or_default();
         bytes.extend_from_slice(text.as_bytes());
         bytes.push(b'\n');
-        progress::show(&bytes);
+        self.show(&bytes);
+    }
+
+    /// Tells what `watch` does, beside the output of containers.
+    pub fn watching(&self, text: &str) {
+        let sign = if self.colour_on_stdout() { "\x1b[92m ⦿ \x1b[0m" } else { " ⦿ " };
+        // A closed standard output is met again with the first line of a container, and told there.
+        let _ = self.line(&format!("{sign}{text}")).and_then(|()| self.flush());
     }
 
     /// Says why the command failed.
@@ -142,7 +155,18 @@ impl Ui {
 
     /// A printer of container output; `prefix` names the container before each line.
     pub fn log_printer(&self, form: Form) -> LogPrinter<Box<dyn Write>, Box<dyn Write>> {
-        LogPrinter::new(form, Box::new(std::io::stdout()), Box::new(std::io::stderr()))
+        let above = |out: Box<dyn Write>| Box::new(Above(self.menu.clone(), out));
+        LogPrinter::new(form, above(Box::new(std::io::stdout())), above(Box::new(std::io::stderr())))
+    }
+
+    /// The last line of the screen from now on.
+    pub fn set_menu(&self, line: Option<String>) {
+        progress::show(&self.menu.set(line));
+    }
+
+    /// Writes what was drawn for standard error.
+    fn show(&self, bytes: &[u8]) {
+        progress::show(&self.menu.around(bytes));
     }
 
     /// An operation begins whose news will come.
@@ -177,26 +201,26 @@ impl Ui {
     /// News of the operation.
     pub fn news(&self, news: News) {
         let bytes = lock(&self.progress).as_mut().map(|progress| progress.news(news)).unwrap_or_default();
-        progress::show(&bytes);
+        self.show(&bytes);
     }
 
     /// Draws the table again, if there is one.
     pub fn tick(&self) {
         let bytes = lock(&self.progress).as_mut().map(|progress| progress.draw(screen())).unwrap_or_default();
-        progress::show(&bytes);
+        self.show(&bytes);
     }
 
     /// The operation is over.
     pub fn end(&self) {
         let bytes = lock(&self.progress).take().map(|mut progress| progress.finish(screen())).unwrap_or_default();
-        progress::show(&bytes);
+        self.show(&bytes);
     }
 
     /// Asks yes or no. On a terminal anything else is asked again; elsewhere one word is read, and only `y`, `1`, `t` and
     /// `true` are yes (Compose CLI reference, §7).
     pub fn confirm(&self, question: &str, default: bool) -> Result<bool, Failure> {
         let hidden = lock(&self.progress).as_mut().map(Progress::hide).unwrap_or_default();
-        progress::show(&hidden);
+        self.show(&hidden);
         let mut input = std::io::stdin().lock();
         let terminal = std::io::stdin().is_terminal();
         loop {

@@ -41,7 +41,7 @@ pub(in crate::runtime) enum CopyError {
 
 /// How files arrive.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Manner<'a> {
+pub(in crate::runtime) struct Manner<'a> {
     /// The new owner; `None` keeps the source's.
     pub(super) owner: Option<(u32, u32)>,
     /// The new owner of what is in an archive (`ADD --chown`); `None` keeps the archive's.
@@ -55,6 +55,11 @@ pub(super) struct Manner<'a> {
 }
 
 impl Manner<'_> {
+    /// As it is, for this owner or for the source's own.
+    pub(in crate::runtime) fn plain(owner: Option<(u32, u32)>) -> Self {
+        Manner { owner, ..Manner::owned((0, 0)) }
+    }
+
     /// As it is, for this owner.
     pub(super) fn owned(owner: (u32, u32)) -> Self {
         let (unpack, parents) = (Archives::Kept, Parents::Dropped);
@@ -130,9 +135,9 @@ pub(super) fn copy(
 /// Copies a folder's content into another with everything that belongs to it: what an image has, into a new volume. The folder itself
 /// gets owner, mode and time of its model. Nothing happens if there is no such folder.
 pub(in crate::runtime) fn copy_content(root: OwnedFd, below: &Path, to: &OwnedFd) -> Result<(), CopyError> {
-    let origin = Origin { root, ignore: None };
+    let origin = Origin::all(root);
     let below = relative(below);
-    let manner = Manner { owner: None, ..Manner::owned((0, 0)) };
+    let manner = Manner::plain(None);
     let Ok(model) = open_directory_in(&origin.root, &below) else { return Ok(()) };
     copy_folder(&origin, &origin.folder(&below)?, to, Path::new(""), manner)?;
     let status = nix::sys::stat::fstat(&model).or_os("stat", shown(&below))?;
@@ -167,13 +172,15 @@ pub(super) fn make_folder(root: &OwnedFd, path: &Path, owner: (u32, u32)) -> Res
     make_directories(root, &path, own).map(drop).or_os("mkdir", shown(&path))
 }
 
-fn directory(root: &OwnedFd, path: &Path, manner: Manner<'_>) -> Result<OwnedFd, OsError> {
+/// Opens a folder below `root`, made with those above it where it is missing.
+pub(in crate::runtime) fn directory(root: &OwnedFd, path: &Path, manner: Manner<'_>) -> Result<OwnedFd, OsError> {
     let (uid, gid) = manner.owner.unwrap_or((0, 0));
     let own = |folder: &OwnedFd| fchown(folder, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
     make_directories(root, path, own).or_os("mkdir", shown(path))
 }
 
-fn copy_folder(
+/// Copies what a folder has to the path `base` below `root`.
+pub(in crate::runtime) fn copy_folder(
     origin: &Origin<'_>,
     selected: &Selected,
     root: &OwnedFd,
@@ -226,7 +233,7 @@ fn copy_folder(
 }
 
 /// Copies a file that is no folder to a name in a folder.
-fn copy_one(
+pub(in crate::runtime) fn copy_one(
     origin: &Origin<'_>,
     item: &Item,
     folder: &OwnedFd,
@@ -243,7 +250,11 @@ fn copy_one(
     match kind(&item.status) {
         SFlag::S_IFREG => {
             let flags = OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_WRONLY | OFlag::O_CLOEXEC | OFlag::O_NOFOLLOW;
-            let source = open_in(&origin.root, &item.path, OFlag::O_RDONLY).or_os("open", at())?;
+            // It may have become a pipe meanwhile, whose opening must not wait for anybody.
+            let source = open_in(&origin.root, &item.path, OFlag::O_RDONLY | OFlag::O_NONBLOCK).or_os("open", at())?;
+            if kind(&nix::sys::stat::fstat(&source).or_os("stat", at())?) != SFlag::S_IFREG {
+                return Err(CopyError::Invalid(format!("{} was replaced while it was read", item.path.display())));
+            }
             let target = openat(folder, name, flags, Mode::S_IRUSR).or_os("open", at())?;
             let mut target = File::from(target);
             let names = attribute_names(&source).or_os("listxattr", at())?;
@@ -342,7 +353,7 @@ fn set_time(file: impl AsFd, source: &FileStat) -> Result<(), Errno> {
 }
 
 /// Without a root and without `.` and `..`, which end at the root.
-pub(super) fn relative(path: &Path) -> PathBuf {
+pub(in crate::runtime) fn relative(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
         match part {

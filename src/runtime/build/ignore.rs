@@ -7,7 +7,7 @@ use std::path::{Component, Path};
 
 /// The rules of one file.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Ignore {
+pub struct Ignore {
     rules: Vec<Rule>,
 }
 
@@ -41,7 +41,7 @@ enum Token {
 
 impl Ignore {
     /// Reads the rules; the error has the line and what is wrong with it.
-    pub(super) fn parse(text: &str) -> Result<Ignore, (usize, String)> {
+    pub fn parse(text: &str) -> Result<Ignore, (usize, String)> {
         let mut rules = Vec::new();
         for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
             let comment = line.starts_with('#');
@@ -67,7 +67,7 @@ impl Ignore {
     }
 
     /// Whether a build does not see this path (relative, without `.` and `..`).
-    pub(super) fn excludes(&self, path: &Path) -> bool {
+    pub fn excludes(&self, path: &Path) -> bool {
         let parts: Vec<char> = path.to_string_lossy().chars().collect();
         let ends: Vec<usize> =
             parts.iter().enumerate().filter(|(_, c)| **c == '/').map(|(at, _)| at).chain([parts.len()]).collect();

@@ -12,14 +12,15 @@ mod expand;
 mod fault;
 mod flags;
 mod git;
-mod ignore;
+
+pub mod ignore;
 mod instruction;
 mod mask;
 mod mode;
 mod mounts;
 pub(in crate::runtime) mod rootfs;
 mod run;
-mod source;
+pub(in crate::runtime) mod source;
 mod ssh;
 mod stages;
 mod state;

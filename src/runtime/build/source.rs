@@ -23,33 +23,33 @@ use crate::runtime::image::unpack::allowed;
 use crate::runtime::sys::{OrOs, OsError};
 
 /// Where files come from.
-pub(super) struct Origin<'a> {
-    pub(super) root: OwnedFd,
+pub(in crate::runtime) struct Origin<'a> {
+    pub(in crate::runtime) root: OwnedFd,
     /// What is not seen; only a context has it.
     pub(super) ignore: Option<&'a Ignore>,
 }
 
 /// One file to take.
 #[derive(Debug)]
-pub(super) struct Item {
+pub(in crate::runtime) struct Item {
     /// Below the origin's root.
-    pub(super) path: PathBuf,
+    pub(in crate::runtime) path: PathBuf,
     /// Below the source it was selected by; empty for the source itself.
-    pub(super) below: PathBuf,
-    pub(super) status: FileStat,
+    pub(in crate::runtime) below: PathBuf,
+    pub(in crate::runtime) status: FileStat,
     /// Of a symbolic link.
-    pub(super) target: Option<OsString>,
+    pub(in crate::runtime) target: Option<OsString>,
 }
 
 /// One source: a file, or a folder with everything in it.
 #[derive(Debug)]
-pub(super) struct Selected {
+pub(in crate::runtime) struct Selected {
     /// The last part of the name by which it was found.
-    pub(super) name: OsString,
+    pub(in crate::runtime) name: OsString,
     /// The folders of that name (`COPY --parents`).
-    pub(super) parents: PathBuf,
+    pub(in crate::runtime) parents: PathBuf,
     /// Itself first, then what is below it, in order.
-    pub(super) items: Vec<Item>,
+    pub(in crate::runtime) items: Vec<Item>,
 }
 
 impl Selected {
@@ -60,6 +60,11 @@ impl Selected {
 }
 
 impl Origin<'_> {
+    /// Everything below a directory.
+    pub(in crate::runtime) fn all(root: OwnedFd) -> Origin<'static> {
+        Origin { root, ignore: None }
+    }
+
     /// Everything that a source names; nothing if there is no such file.
     pub(super) fn select(&self, source: &Path, exclude: &Ignore) -> Result<Vec<Selected>, OsError> {
         let mut found = Vec::new();
@@ -89,7 +94,7 @@ impl Origin<'_> {
     }
 
     /// A folder by its plain name, with everything in it.
-    pub(super) fn folder(&self, path: &Path) -> Result<Selected, OsError> {
+    pub(in crate::runtime) fn folder(&self, path: &Path) -> Result<Selected, OsError> {
         let opened = open_directory_in(&self.root, path).or_os("open", path.display().to_string())?;
         let status = fstat(&opened).or_os("stat", path.display().to_string())?;
         let mut items = vec![Item { path: path.to_owned(), below: PathBuf::new(), status, target: None }];

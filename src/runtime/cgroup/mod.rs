@@ -63,6 +63,8 @@ pub struct Cgroup {
 pub struct Usage {
     /// Bytes in use now.
     pub memory: u64,
+    /// Those of them that are files nobody has touched lately, which the kernel would give back at once.
+    pub inactive: u64,
     /// The most bytes ever in use.
     pub memory_peak: u64,
     /// The limit, `u64::MAX` for none.
@@ -71,6 +73,8 @@ pub struct Usage {
     pub cpu: u64,
     /// Processes and threads.
     pub pids: u64,
+    /// Bytes read from and written to block devices.
+    pub blocks: (u64, u64),
     /// Processes that the memory killer ended.
     pub oom_kills: u64,
 }
@@ -273,6 +277,15 @@ fn number(file: &Path) -> u64 {
         "max" => u64::MAX,
         number => number.parse().unwrap_or(0),
     }
+}
+
+/// Bytes that living processes have read from and written to block devices (proc_pid_io(5)).
+fn blocks_of_processes(processes: &[i32]) -> (u64, u64) {
+    let of = |pid: &i32| {
+        let file = PathBuf::from(format!("/proc/{pid}/io"));
+        (keyed(&file, "read_bytes:"), keyed(&file, "write_bytes:"))
+    };
+    processes.iter().map(of).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1))
 }
 
 /// The number after `key` in a file of lines `key number`.

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use crate::engine::Resources;
 use crate::runtime::cgroup::{
-    CgroupError, DeviceAccess, Usage, cpu_quota, devices, keyed, memory_and_swap, number, write, write_if_there,
+    CgroupError, DeviceAccess, Usage, blocks_of_processes, cpu_quota, devices, keyed, memory_and_swap, number, write,
+    write_if_there,
 };
 use crate::runtime::sys::OrOs;
 
@@ -128,11 +129,13 @@ pub(super) fn usage(mounts: &Mounts, name: &Path, processes: &[i32]) -> Result<U
     let limit = read("memory", "memory.limit_in_bytes");
     Ok(Usage {
         memory: read("memory", "memory.usage_in_bytes"),
+        inactive: file("memory", "memory.stat").map_or(0, |file| keyed(&file, "total_inactive_file")),
         memory_peak: read("memory", "memory.max_usage_in_bytes"),
         // No limit is the largest number of whole pages.
         memory_limit: if limit >= i64::MAX.unsigned_abs() & !0xffff { u64::MAX } else { limit },
         cpu: processes.iter().map(|pid| processor_time(*pid)).sum(),
         pids: read("pids", "pids.current"),
+        blocks: blocks_of_processes(processes),
         oom_kills: file("memory", "memory.oom_control").map_or(0, |file| keyed(&file, "oom_kill")),
     })
 }

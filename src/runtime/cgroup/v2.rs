@@ -104,12 +104,24 @@ pub(super) fn usage(folder: &Path) -> Usage {
     let read = |file: &str| number(&folder.join(file));
     Usage {
         memory: read("memory.current"),
+        inactive: keyed(&folder.join("memory.stat"), "inactive_file"),
         memory_peak: read("memory.peak"),
         memory_limit: read("memory.max"),
         cpu: keyed(&folder.join("cpu.stat"), "usage_usec") * 1000,
         pids: read("pids.current"),
+        blocks: blocks(&folder.join("io.stat")),
         oom_kills: keyed(&folder.join("memory.events"), "oom_kill"),
     }
+}
+
+/// The sums over all devices of `8:0 rbytes=1 wbytes=2 …`.
+fn blocks(file: &Path) -> (u64, u64) {
+    let text = fs::read_to_string(file).unwrap_or_default();
+    let sum = |key: &str| {
+        let values = text.split_ascii_whitespace().filter_map(|word| word.strip_prefix(key));
+        values.filter_map(|value| value.parse::<u64>().ok()).sum()
+    };
+    (sum("rbytes="), sum("wbytes="))
 }
 
 #[cfg(test)]
@@ -156,13 +168,24 @@ mod tests {
             ("memory.max", "max\n"),
             ("cpu.stat", "usage_usec 3\nuser_usec 1\n"),
             ("pids.current", "4\n"),
+            ("memory.stat", "anon 1\ninactive_file 6\n"),
+            ("io.stat", "8:0 rbytes=7 wbytes=8 rios=1\n8:16 rbytes=1 wbytes=1\n"),
             ("memory.events", "low 0\noom 2\noom_kill 1\n"),
         ];
         for (file, text) in files {
             fs::write(folder.path().join(file), text).unwrap();
         }
         let usage = usage(folder.path());
-        let expected = Usage { memory: 10, memory_peak: 20, memory_limit: u64::MAX, cpu: 3000, pids: 4, oom_kills: 1 };
+        let expected = Usage {
+            memory: 10,
+            inactive: 6,
+            memory_peak: 20,
+            memory_limit: u64::MAX,
+            cpu: 3000,
+            pids: 4,
+            blocks: (8, 9),
+            oom_kills: 1,
+        };
         assert_eq!(usage, expected);
     }
 }

@@ -1,5 +1,6 @@
 //! Containers at rest: their records, making and removing them, their logs.
 
+pub mod copy;
 pub mod create;
 pub mod find;
 pub mod log;
@@ -7,3 +8,5 @@ pub mod record;
 pub mod remove;
 pub mod rename;
 pub mod top;
+pub mod usage;
+pub mod view;

@@ -51,10 +51,24 @@ pub(in crate::runtime) struct Packed {
 pub(in crate::runtime) fn pack(root: &OwnedFd, output: impl Write) -> Result<Packed, PackError> {
     let mut packer =
         Packer { root, output, links: HashMap::new(), packed: Packed::default(), buffer: vec![0; 256 * 1024] };
-    packer.everything()?;
-    packer.output.write_all(&[0; 2 * BLOCK])?;
-    packer.output.flush()?;
-    Ok(packer.packed)
+    packer.below(Path::new(""))?;
+    packer.end()
+}
+
+/// Writes the archive of one file or folder below `root`, by the last part of its name. A link is packed as a link.
+pub(in crate::runtime) fn pack_one(root: &OwnedFd, path: &Path, output: impl Write) -> Result<Packed, PackError> {
+    let Some(name) = path.file_name() else { return pack(root, output) };
+    let parent = path.parent().unwrap_or(Path::new(""));
+    let at = |errno| PackError::File { path: path.to_owned(), errno };
+    let parent = open_directory_in(root, parent).map_err(at)?;
+    let mut packer =
+        Packer { root: &parent, output, links: HashMap::new(), packed: Packed::default(), buffer: vec![0; 256 * 1024] };
+    let Some(found) = status(&parent, name).map_err(at)? else { return Err(at(Errno::ENOENT)) };
+    packer.file(&parent, &name.to_owned(), Path::new(name), &found)?;
+    if kind(&found) == SFlag::S_IFDIR {
+        packer.below(Path::new(name))?;
+    }
+    packer.end()
 }
 
 struct Packer<'a, W> {
@@ -67,10 +81,16 @@ struct Packer<'a, W> {
 }
 
 impl<W: Write> Packer<'_, W> {
-    /// In the order of a walk that sorts each directory. The stack holds names, not open directories: a tree may be deep.
-    fn everything(&mut self) -> Result<(), PackError> {
+    fn end(mut self) -> Result<Packed, PackError> {
+        self.output.write_all(&[0; 2 * BLOCK])?;
+        self.output.flush()?;
+        Ok(self.packed)
+    }
+
+    /// Everything below a folder, in the order of a walk that sorts each directory. The stack holds names, not open directories: a tree may be deep.
+    fn below(&mut self, top: &Path) -> Result<(), PackError> {
         let mut stack: Vec<(PathBuf, std::vec::IntoIter<(OsString, bool)>)> = Vec::new();
-        stack.push((PathBuf::new(), self.list(Path::new(""))?));
+        stack.push((top.to_owned(), self.list(top)?));
         while let Some((folder, rest)) = stack.last_mut() {
             let Some((name, directory)) = rest.next() else {
                 stack.pop();

@@ -151,7 +151,8 @@ fn fixed(path: &str) -> Result<Target, StartError> {
     Target::new(path, Kind::Folder, Links::Refuse)
 }
 
-fn depth(path: &str) -> usize {
+/// How many folders lie above a path: mounts are placed in this order.
+pub(in crate::runtime) fn depth(path: &str) -> usize {
     path.split('/').filter(|name| !name.is_empty() && *name != ".").count()
 }
 
@@ -227,8 +228,21 @@ fn step(mount: &Mount, inside: Inside<'_>) -> Result<Step, StartError> {
     } else {
         Links::Follow
     };
+    let (name, tree) = tree(mount, inside)?;
+    let kind = match SFlag::from_bits_truncate(nix::sys::stat::fstat(&tree).or_os("stat", name.as_str())?.st_mode)
+        & SFlag::S_IFMT
+    {
+        SFlag::S_IFDIR => Kind::Folder,
+        _ => Kind::File,
+    };
+    Ok(Step::Place { tree: File::new(name, tree), at: Target::new(&target, kind, links)? })
+}
+
+/// A mount that is placed nowhere yet, and what it is in words.
+pub(in crate::runtime) fn tree(mount: &Mount, inside: Inside<'_>) -> Result<(String, OwnedFd), StartError> {
+    let target = clean(&mount.target);
     let attributes = if mount.read_only { READ_ONLY } else { 0 };
-    let (name, tree) = match &mount.source {
+    Ok(match &mount.source {
         MountSource::Bind { source, subpath, propagation, recursive } => {
             let reach = if *recursive { Reach::All } else { Reach::Top };
             let tree = bind(source, subpath.as_deref(), reach)?;
@@ -260,14 +274,7 @@ fn step(mount: &Mount, inside: Inside<'_>) -> Result<Step, StartError> {
             };
             ("image".to_owned(), part(rootfs::overlay(&rootfs)?, subpath.as_deref(), attributes)?)
         }
-    };
-    let kind = match SFlag::from_bits_truncate(nix::sys::stat::fstat(&tree).or_os("stat", name.as_str())?.st_mode)
-        & SFlag::S_IFMT
-    {
-        SFlag::S_IFDIR => Kind::Folder,
-        _ => Kind::File,
-    };
-    Ok(Step::Place { tree: File::new(name, tree), at: Target::new(&target, kind, links)? })
+    })
 }
 
 /// A path within layers that are mounted; all of them without one.

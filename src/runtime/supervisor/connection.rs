@@ -41,6 +41,12 @@ impl Client {
         let _ = self.replies.send(Reply { answer: Answer::Process, files, process: Some(process) });
     }
 
+    /// Hands over the end of a standard input.
+    pub(super) fn input(&self, end: Option<OwnedFd>) {
+        // A client that has gone does not need it any more.
+        let _ = self.replies.send(Reply { answer: Answer::Input, files: end.into_iter().collect(), process: None });
+    }
+
     /// Says that it failed.
     pub(super) fn refuse(&self, error: EngineError) {
         self.tell(Answer::Failed(Failure::from(&error)));

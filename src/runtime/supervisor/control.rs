@@ -83,6 +83,11 @@ pub enum Request {
         /// Which files come along.
         io: Streams,
     },
+    /// Answered by `Input`, with the end of its standard input that is written to, if it has one.
+    Input {
+        /// Whose.
+        id: ContainerId,
+    },
     /// Tell subscribers of something that a command did itself (made, removed).
     Tell(Event),
     /// Answered when every record tells the truth of this moment.
@@ -105,6 +110,8 @@ pub enum Answer {
     Event(Event),
     /// The process runs; the terminal's other end comes along if one was asked for.
     Process,
+    /// The end of a standard input comes along.
+    Input,
     /// The process ended with this code, or 128 and the signal.
     Status(i32),
     /// It ends now, and so does its keeper: their pids.

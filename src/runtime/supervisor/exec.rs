@@ -34,6 +34,17 @@ impl Supervisor {
         self.starter.put(Job::Exec { request: Box::new(request), subject, done });
     }
 
+    /// A user wants to type into a container.
+    pub(super) fn input(&self, id: &ContainerId, client: Client) {
+        let running = self.containers.get(id).is_some_and(|active| active.run.is_some());
+        if !running {
+            let subject = Subject::Container(id.short().to_owned());
+            return client.refuse(EngineError::State { subject, state: "not running".to_owned() });
+        }
+        let held = |name: &str| self.link.held(&format!("{}/{name}", id.0));
+        client.input(held("terminal").or_else(|| held("stdin")));
+    }
+
     /// What has to be known to run a process in a container; refused unless it runs.
     pub(super) fn exec_request(
         &self,

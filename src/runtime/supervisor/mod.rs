@@ -280,6 +280,7 @@ impl Supervisor {
             Request::Kill { id, signal } => self.kill(&id, signal, client),
             Request::Pause { id, paused } => self.pause(&id, paused, client),
             Request::Wait { id, until } => self.wait(&id, until, client),
+            Request::Input { id } => self.input(&id, client),
             Request::Exec { id, config, io } => self.exec(&id, &config, io, client),
             Request::Events => {
                 client.tell(Answer::Done);

@@ -307,7 +307,6 @@ fn compile(
     io: ProcessIo,
 ) -> Result<Request, EngineError> {
     let config = &container.config;
-    let folder = layout.container(&config.project, &container.id);
     let join = |mode: &NamespaceMode| -> Result<Namespace, EngineError> {
         Ok(match mode {
             NamespaceMode::Private | NamespaceMode::Shareable | NamespaceMode::None => Namespace::New,
@@ -324,13 +323,7 @@ fn compile(
         }
     };
     Ok(Request {
-        rootfs: Rootfs {
-            lower: lower(layout, container),
-            upper: folder.join("upper"),
-            work: folder.join("work"),
-            durability: if config.auto_remove { Durability::Volatile } else { Durability::Durable },
-            read_only: config.read_only,
-        },
+        rootfs: rootfs(layout, container),
         process: process(container),
         hostname: container.hostname.clone(),
         domainname: config.domainname.clone(),
@@ -371,6 +364,19 @@ fn lower(layout: &Layout, container: &Container) -> Vec<PathBuf> {
     init.into_iter().chain(container.layers.iter().rev().cloned()).collect()
 }
 
+/// A container's layers, with the one that it writes to.
+pub(in crate::runtime) fn rootfs(layout: &Layout, container: &Container) -> Rootfs {
+    let config = &container.config;
+    let folder = layout.container(&config.project, &container.id);
+    Rootfs {
+        lower: lower(layout, container),
+        upper: folder.join("upper"),
+        work: folder.join("work"),
+        durability: if config.auto_remove { Durability::Volatile } else { Durability::Durable },
+        read_only: config.read_only,
+    }
+}
+
 /// What a container's processes have in common; its own command line.
 pub fn process(container: &Container) -> request::Process {
     request::Process {
@@ -384,7 +390,7 @@ pub fn process(container: &Container) -> request::Process {
 }
 
 /// The configured mounts, and those volumes that only the image names.
-fn mounts(layout: &Layout, container: &Container) -> Result<Vec<request::Mount>, EngineError> {
+pub(in crate::runtime) fn mounts(layout: &Layout, container: &Container) -> Result<Vec<request::Mount>, EngineError> {
     let volumes = Volumes::open(layout);
     let mut mounts: BTreeMap<&str, request::Mount> = BTreeMap::new();
     let volume = |target: &str, subpath: Option<String>, read_only| -> Result<request::Mount, EngineError> {
@@ -479,7 +485,8 @@ fn network_error(container: &Container, error: NetworkError) -> EngineError {
     }
 }
 
-fn start_error(subject: Subject, error: StartError) -> EngineError {
+/// A failed start in the words of the port.
+pub(in crate::runtime) fn start_error(subject: Subject, error: StartError) -> EngineError {
     match error {
         StartError::Command { code, reason } => EngineError::Command { subject, code, reason },
         StartError::Invalid(reason) => EngineError::Invalid { subject, reason },

@@ -1,8 +1,9 @@
-//! Pseudo-terminals by their master end (ioctl_tty(2)).
+//! Pseudo-terminals by their master end (ioctl_tty(2)); the user's terminal key by key.
 
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 
 use nix::errno::Errno;
+use nix::sys::termios::{LocalFlags, SetArg, Termios, tcgetattr, tcsetattr};
 
 /// Lets the other end be opened.
 pub fn unlock(master: BorrowedFd<'_>) -> Result<(), Errno> {
@@ -33,4 +34,31 @@ pub fn number(master: BorrowedFd<'_>) -> Result<u32, Errno> {
     // SAFETY: the call writes one live integer.
     Errno::result(unsafe { libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number) })?;
     Ok(number)
+}
+
+/// A terminal that gives each key at once and echoes none, until this is dropped. Signals and line ends stay as they are.
+#[derive(Debug)]
+pub struct KeyByKey {
+    terminal: OwnedFd,
+    before: Termios,
+}
+
+impl KeyByKey {
+    /// From now on.
+    pub fn new(terminal: BorrowedFd<'_>) -> Result<KeyByKey, Errno> {
+        let terminal =
+            terminal.try_clone_to_owned().map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0)))?;
+        let before = tcgetattr(&terminal)?;
+        let mut now = before.clone();
+        now.local_flags.remove(LocalFlags::ICANON | LocalFlags::ECHO);
+        tcsetattr(&terminal, SetArg::TCSANOW, &now)?;
+        Ok(KeyByKey { terminal, before })
+    }
+}
+
+impl Drop for KeyByKey {
+    fn drop(&mut self) {
+        // There is no one to tell: the terminal is gone if this fails.
+        let _ = tcsetattr(&self.terminal, SetArg::TCSANOW, &self.before);
+    }
 }

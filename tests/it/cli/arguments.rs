@@ -16,7 +16,7 @@ fn told(lines: &[&str]) -> String {
 #[test]
 fn unknown_flags_and_commands_are_named() {
     insta::assert_snapshot!(told(&[
-        "--bogus", "up --bogus", "up -Q", "up -dQ", "nosuch", "watch", "build --ssh default", "ls extra",
+        "--bogus", "up --bogus", "up -Q", "up -dQ", "nosuch", "publish", "build --ssh default", "ls extra",
     ]), @r#"
     --bogus [1]
     unknown flag: --bogus
@@ -28,8 +28,8 @@ fn unknown_flags_and_commands_are_named() {
     unknown shorthand flag: 'Q' in -Q
     nosuch [1]
     unknown command: "nosuch"
-    watch [1]
-    xcompose does not support the command "watch" yet
+    publish [1]
+    xcompose does not support the command "publish" yet
     build --ssh default [1]
     xcompose does not support the flag --ssh yet
     ls extra [1]
@@ -118,7 +118,7 @@ fn flags_of_up_that_exclude_each_other_are_refused_before_any_file_is_read() {
         "up -d --abort-on-container-exit", "up --wait --attach x", "up --build --no-build",
         "up --force-recreate --no-recreate", "up -V --no-recreate", "up --always-recreate-deps --no-recreate",
         "up --attach x --attach-dependencies", "up --wait-timeout -1",
-        "up --abort-on-container-exit --abort-on-container-failure", "up --pull bogus", "up --pull always", "up --watch",
+        "up --abort-on-container-exit --abort-on-container-failure", "up --pull bogus", "up --pull always", "up --no-build --watch",
         "create --build --no-build", "run --service-ports -p 80 a", "run --tty --no-tty a", "run --tty a",
         "logs --index 2", "logs --index 2 a b", "scale web", "scale web=x",
     ]), @r#"
@@ -144,8 +144,8 @@ fn flags_of_up_that_exclude_each_other_are_refused_before_any_file_is_read() {
     invalid --pull option "bogus"
     up --pull always [1]
     --pull always needs a registry, which xcompose does not support yet
-    up --watch [1]
-    xcompose does not support --watch yet
+    up --no-build --watch [1]
+    --no-build and --watch are incompatible
     create --build --no-build [1]
     --build and --no-build are incompatible
     run --service-ports -p 80 a [1]

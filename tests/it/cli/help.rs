@@ -3,8 +3,7 @@
 use crate::support::Machine;
 
 /// Flags that are read but not promised, or not there yet.
-const ABSENT: [(&str, &[&str]); 4] = [
-    ("up", &["--menu", "--watch"]),
+const ABSENT: [(&str, &[&str]); 3] = [
     ("config", &["--lock-image-digests", "--resolve-image-digests"]),
     ("build", &["--builder", "--check", "--memory", "--print", "--provenance", "--pull", "--push", "--sbom", "--ssh"]),
     ("events", &["--since"]),

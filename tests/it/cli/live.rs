@@ -238,3 +238,58 @@ fn followed_logs_take_up_containers_that_start_later_and_end_with_the_last() {
     eventually("the follower ends", || logs.try_wait().unwrap());
     machine.xcompose(["down"]).ok();
 }
+
+#[test]
+fn attach_types_into_the_container_leaves_by_its_keys_and_ends_with_its_code() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine();
+    machine.write(
+        "compose.yaml",
+        "
+services:
+  shell: {image: busybox, command: [sh], stdin_open: true, tty: true}
+  reads: {image: busybox, command: [sh, -c, 'read line; echo got $$line; exit 3'], stdin_open: true}
+",
+    );
+    machine.xcompose(["up", "-d"]).ok();
+    let mut shell = AtTerminal::new(&machine, &["attach", "shell"]);
+    shell.type_in("echo a-$((1+1))-b\r");
+    shell.until("a-2-b");
+    assert!(shell.is_raw());
+    shell.type_in("\x10\x11");
+    assert_eq!(shell.child.wait().unwrap().code(), Some(0));
+    assert!(!shell.is_raw(), "restored");
+    let mut again = AtTerminal::new(&machine, &["attach", "--detach-keys", "ctrl-x", "shell"]);
+    again.type_in("echo c-$((1+2))-d\r");
+    again.until("c-3-d");
+    again.type_in("exit 7\r");
+    assert_eq!(again.child.wait().unwrap().code(), Some(7));
+
+    let mut reads = machine.command(["attach", "reads"]);
+    let mut reads = reads.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    reads.stdin.take().unwrap().write_all(b"words\n").unwrap();
+    let finished = reads.wait_with_output().unwrap();
+    assert_eq!(finished.status.code(), Some(3));
+    assert_eq!(String::from_utf8_lossy(&finished.stdout), "got words\n");
+    assert!(machine.xcompose(["attach", "reads"]).fails(1).stderr().contains("service \"reads\" is not running"));
+    assert!(machine.xcompose(["attach", "--detach-keys", "xyz", "reads"]).fails(1).stderr().contains("detach keys"));
+    machine.xcompose(["down"]).ok();
+}
+
+#[test]
+fn stats_shows_what_runs_once_or_in_a_given_form() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine();
+    machine.xcompose(["up", "-d", "--no-deps", "web"]).ok();
+    let table = machine.xcompose(["stats", "--no-stream"]).ok().stdout();
+    assert!(table.starts_with("CONTAINER ID   NAME"), "{table}");
+    assert_eq!(table.lines().count(), 2, "{table}");
+    let json = machine.xcompose(["stats", "--no-stream", "--format", "json", "web"]).ok().stdout();
+    assert!(json.contains("\"Name\":\"project-web-1\"") && json.contains("MiB / ") | json.contains("KiB / "), "{json}");
+    machine.xcompose(["stats", "--no-stream", "nosuch"]).fails(1);
+    machine.xcompose(["down", "-t", "0"]).ok();
+}

@@ -556,6 +556,21 @@ impl Engine for Machine {
         unreachable!("no plan attaches")
     }
 
+    async fn input(&self, _: &ContainerId) -> Result<Option<OwnedFd>, EngineError> {
+        unreachable!()
+    }
+    async fn usage(&self, _: &ContainerId) -> Result<Usage, EngineError> {
+        unreachable!()
+    }
+    async fn copy_into(&self, _: &ContainerId, _: Outside, _: &str, _: CopyOptions) -> Result<(), EngineError> {
+        unreachable!()
+    }
+    async fn copy_from(&self, _: &ContainerId, _: &str, _: Outside, _: CopyOptions) -> Result<(), EngineError> {
+        unreachable!()
+    }
+    async fn remove_files(&self, _: &ContainerId, _: &[String]) -> Result<(), EngineError> {
+        unreachable!()
+    }
     async fn top(&self, _: &ContainerId) -> Result<Vec<ProcessRow>, EngineError> {
         unreachable!("no plan lists processes")
     }

@@ -1,8 +1,10 @@
 //! Whole stories, as a user lives them: from a compose file to running containers and back.
 
+mod copy;
 mod counter;
 mod faults;
 mod hello;
 pub mod leftovers;
 mod lifecycle;
 mod power_cut;
+mod watch;

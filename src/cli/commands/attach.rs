@@ -1,0 +1,140 @@
+//! `xcompose attach`
+//!
+//! What the container writes is read along in its log from this moment on; what the user types goes to its input.
+
+use std::io::IsTerminal;
+
+use tokio::sync::mpsc;
+
+use crate::cli::context::{Context, Need};
+use crate::cli::failure::{Exit, Failure, Kind};
+use crate::cli::terminal::detach::Keys;
+use crate::cli::terminal::{self, Raw};
+use crate::cli::ui::time;
+use crate::engine::{ContainerState, EventAction, LogQuery, ObservedContainer};
+use crate::runtime::sys::terminal::resize;
+
+/// Attach local standard input, output, and error streams to a service's running container
+#[derive(Debug, clap::Args)]
+#[command(override_usage = "xcompose attach [OPTIONS] SERVICE")]
+pub struct Attach {
+    /// Override the key sequence for detaching from a container
+    #[arg(long, value_name = "KEYS")]
+    detach_keys: Option<String>,
+    /// Index of the container if service has multiple replicas
+    #[arg(long, value_name = "N", default_value_t = 0, hide_default_value = true)]
+    index: u32,
+    /// Do not attach STDIN
+    #[arg(long)]
+    no_stdin: bool,
+    /// Proxy all received signals to the process
+    #[arg(long, default_value = "true", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = crate::cli::arguments::boolean, action = clap::ArgAction::Set, value_name = "BOOL")]
+    sig_proxy: bool,
+    #[arg(hide = true)]
+    words: Vec<String>,
+}
+
+/// Why attending ends.
+enum End {
+    /// The container's run, with its exit code.
+    Exited(i32),
+    /// The user left.
+    Detached,
+}
+
+impl Attach {
+    /// Shows, forwards, and ends with the container's exit code.
+    pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
+        let [service] = self.words.as_slice() else {
+            return Err(Failure::usage(format!("accepts 1 arg(s), received {}", self.words.len())));
+        };
+        let keys = Keys::parse(self.detach_keys.as_deref().unwrap_or(terminal::detach::DEFAULT))?;
+        let stack = context.load(Need::Name, std::slice::from_ref(service))?;
+        if context.dry_run() {
+            return Err(Failure::usage("interactive run is not supported in dry-run mode"));
+        }
+        let observed = context.observe(&stack).await?;
+        let target = context.target(&observed, service, self.index)?;
+        if matches!(target.state, ContainerState::Running { paused: true, .. }) {
+            return Err(Failure::usage("You cannot attach to a paused container, unpause it first"));
+        }
+        match self.attend(context, &stack.name, target, keys).await? {
+            End::Exited(status) => Ok(Exit::of_process(status)),
+            End::Detached => {
+                context.ui().say("read escape sequence");
+                Ok(Exit::SUCCESS)
+            }
+        }
+    }
+
+    async fn attend(
+        &self,
+        context: &Context<'_>,
+        project: &crate::values::names::ProjectName,
+        target: &ObservedContainer,
+        keys: Keys,
+    ) -> Result<End, Failure> {
+        let (engine, id) = (context.engine(), &target.id);
+        let mut events = engine.events(project).await?;
+        let query = LogQuery { follow: true, tail: None, since: Some(time::now()), until: None };
+        let mut log = engine.logs(id, &query).await?;
+        let input = if self.no_stdin { None } else { engine.input(id).await? };
+        let terminal = if target.config.tty { input.as_ref() } else { None };
+        let at_terminal = std::io::stdin().is_terminal();
+        let _raw = if terminal.is_some() && at_terminal { Raw::new() } else { None };
+        let mut left = match &input {
+            Some(input) => terminal::forward_input(input, (at_terminal && terminal.is_some()).then_some(keys))?,
+            None => mpsc::channel(1).1,
+        };
+        let mut signals = if self.sig_proxy { Some(terminal::forward_signals()?) } else { None };
+        let mut resized = terminal::resizes()?;
+        if let Some(terminal) = terminal {
+            fit(terminal);
+        }
+        let (mut status, mut events_last) = (None, true);
+        loop {
+            tokio::select! {
+                biased;
+                chunk = log.recv() => match chunk {
+                    Some(chunk) => terminal::show(&chunk)?,
+                    // All it wrote has been shown; how it ended comes as an event.
+                    None => break,
+                },
+                event = events.recv(), if events_last && status.is_none() => match event {
+                    Some(event) if event.container == *id => {
+                        if let EventAction::Die { status: code, .. } = event.action {
+                            status = Some(code);
+                        }
+                    }
+                    Some(_) => {}
+                    None => events_last = false,
+                },
+                Some(()) = left.recv() => return Ok(End::Detached),
+                Some(signal) = terminal::next(&mut signals) => {
+                    // It has just ended if it can't be told.
+                    let _ = engine.kill_container(id, signal).await;
+                }
+                _ = resized.recv() => if let Some(terminal) = terminal {
+                    fit(terminal);
+                },
+            }
+        }
+        while status.is_none()
+            && let Some(event) = events.recv().await
+        {
+            if let (true, EventAction::Die { status: code, .. }) = (event.container == *id, event.action) {
+                status = Some(code);
+            }
+        }
+        status.map(End::Exited).ok_or_else(|| Kind::ProcessLost.into())
+    }
+}
+
+/// Gives the container's terminal the size of ours.
+fn fit(terminal: &std::os::fd::OwnedFd) {
+    use std::os::fd::AsFd;
+    let (rows, columns) = terminal::size();
+    // A terminal that can't be resized is gone, which its container's end will tell.
+    let _ = resize(terminal.as_fd(), rows, columns);
+}
