@@ -5,6 +5,7 @@
 //! fail with a [`failure::Failure`].
 
 pub mod arguments;
+pub mod bake;
 pub mod carry_out;
 pub mod commands;
 pub mod context;

@@ -164,6 +164,41 @@ pub enum CacheStore {
         /// What goes there.
         extent: CacheExtent,
     },
+    /// Another kind, which the engine may not know.
+    Other(String),
+}
+
+/// The text names no place for results.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("invalid cache {text:?}: {reason}")]
+pub struct InvalidCacheStore {
+    text: String,
+    reason: &'static str,
+}
+
+impl std::str::FromStr for CacheStore {
+    type Err = InvalidCacheStore;
+
+    /// `type=local,src=folder`, `type=local,dest=folder,mode=max`; a name alone is an image.
+    fn from_str(text: &str) -> Result<CacheStore, InvalidCacheStore> {
+        let fields: BTreeMap<&str, &str> = text.split(',').filter_map(|field| field.split_once('=')).collect();
+        let wrong = |reason| InvalidCacheStore { text: text.to_owned(), reason };
+        match fields.get("type") {
+            Some(&"local") => {
+                let folder = fields.get("src").or_else(|| fields.get("dest")).filter(|folder| !folder.is_empty());
+                let folder = folder.ok_or_else(|| wrong("a local one has a folder: src= or dest="))?;
+                let extent = match fields.get("mode") {
+                    None | Some(&"min") => CacheExtent::Image,
+                    Some(&"max") => CacheExtent::All,
+                    Some(_) => return Err(wrong("mode is min or max")),
+                };
+                Ok(CacheStore::Local { folder: folder.into(), extent })
+            }
+            Some(&"") => Err(wrong("its type is empty")),
+            None if text.is_empty() || text.contains('=') => Err(wrong("it has no type")),
+            _ => Ok(CacheStore::Other(text.to_owned())),
+        }
+    }
 }
 
 /// Which results are kept.

@@ -66,6 +66,22 @@ pub enum PlanError {
         /// Who wants it.
         service: ServiceName,
     },
+    /// A service runs on a platform that its image is not built for.
+    #[error("service {:?} build configuration does not support platform: {platform}", .service.as_str())]
+    BuildPlatform {
+        /// Whose.
+        service: ServiceName,
+        /// The platform.
+        platform: String,
+    },
+    /// The platform that everything is to be for is none that an image is built for.
+    #[error("service {:?} build.platforms does not support value set by DOCKER_DEFAULT_PLATFORM: {platform}", .service.as_str())]
+    BuildDefaultPlatform {
+        /// Whose.
+        service: ServiceName,
+        /// The platform.
+        platform: String,
+    },
     /// A container shares something with a service that has no container.
     #[error("cannot share {what} with service {donor}: container missing")]
     DonorMissing {

@@ -2,15 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::{BuildConfig, ContextSource, DockerfileSource, Observed};
+use crate::engine::Observed;
+use crate::planner::build_config::{Platforms, build_config};
 use crate::planner::converge;
 use crate::planner::error::PlanError;
 use crate::planner::graph::ServiceGraph;
-use crate::planner::labels;
 use crate::planner::plan::{Action, Cause, Plan, StepId};
-use crate::planner::request::{BuildPolicy, Dependencies, Operation, Request};
+use crate::planner::request::{Build as Options, BuildPolicy, Dependencies, Operation, Request};
 use crate::spec::project::Project;
-use crate::spec::project::build::{Build, BuildContext, Dockerfile};
+use crate::spec::project::build::{Build, BuildContext};
 use crate::spec::project::mounts::MountSource;
 use crate::spec::project::service::{PullPolicy, Service};
 use crate::values::image_ref::ImageRef;
@@ -41,11 +41,11 @@ pub fn plan(project: &Project, observed: &Observed, request: &Request) -> Result
         [] => project.services.keys().cloned().collect(),
         services => services.iter().cloned().collect(),
     };
-    let none = BTreeMap::new();
-    let (policy, dependencies, args, no_cache) = match &request.operation {
-        Operation::Up(up) => (up.build, up.dependencies, &none, false),
-        Operation::Run(run) => (run.build, run.dependencies, &none, false),
-        Operation::Build(build) => (BuildPolicy::Always, build.dependencies, &build.args, build.no_cache),
+    let none = Options::default();
+    let (policy, dependencies, options, platforms) = match &request.operation {
+        Operation::Up(up) => (up.build, up.dependencies, &none, Platforms::Own),
+        Operation::Run(run) => (run.build, run.dependencies, &none, Platforms::Own),
+        Operation::Build(build) => (BuildPolicy::Always, build.dependencies, build, Platforms::All),
         _ => return Ok(Plan::default()),
     };
     let mut scope = match dependencies {
@@ -53,9 +53,9 @@ pub fn plan(project: &Project, observed: &Observed, request: &Request) -> Result
         Dependencies::Exclude => named,
     };
     include_contexts(project, &mut scope);
-    let mut builds = Builds { project, args, no_cache, steps: BTreeMap::new(), plan: Plan::default() };
+    let mut builds = Builds { project, options, platforms, steps: BTreeMap::new(), plan: Plan::default() };
     for name in order(project, &graph, &scope) {
-        let Some(service) = project.services.get(&name) else { continue };
+        let Some(service) = known(project, &name) else { continue };
         let Some(build) = &service.build else { continue };
         let missing = !observed.images.contains_key(&service.image);
         let cause = match (policy, service.pull_policy) {
@@ -82,8 +82,13 @@ fn include_contexts(project: &Project, scope: &mut BTreeSet<ServiceName>) {
     }
 }
 
+/// A service, active or not: profiles say what runs, not what others are built from.
+fn known<'a>(project: &'a Project, service: &ServiceName) -> Option<&'a Service> {
+    project.services.get(service).or_else(|| project.disabled.get(service))
+}
+
 fn contexts<'a>(project: &'a Project, service: &ServiceName) -> impl Iterator<Item = &'a ServiceName> {
-    let build = project.services.get(service).and_then(|service| service.build.as_ref());
+    let build = known(project, service).and_then(|service| service.build.as_ref());
     build.into_iter().flat_map(|build| build.additional_contexts.values()).filter_map(|context| match context {
         BuildContext::Service(name) => Some(name),
         BuildContext::Directory(_) | BuildContext::Remote(_) => None,
@@ -101,7 +106,8 @@ fn order(project: &Project, graph: &ServiceGraph, scope: &BTreeSet<ServiceName>)
         }
     }
     let (mut seen, mut found) = (BTreeSet::new(), Vec::new());
-    for name in graph.order().iter().filter(|name| scope.contains(*name)) {
+    let inactive = scope.iter().filter(|name| !graph.contains(name));
+    for name in graph.order().iter().filter(|name| scope.contains(*name)).chain(inactive) {
         visit(project, name, &mut seen, &mut found);
     }
     found
@@ -109,8 +115,8 @@ fn order(project: &Project, graph: &ServiceGraph, scope: &BTreeSet<ServiceName>)
 
 struct Builds<'a> {
     project: &'a Project,
-    args: &'a BTreeMap<String, String>,
-    no_cache: bool,
+    options: &'a Options,
+    platforms: Platforms,
     /// The build of each image; an image is built once even if several services build it.
     steps: BTreeMap<ImageRef, StepId>,
     plan: Plan,
@@ -122,56 +128,13 @@ impl Builds<'_> {
             return Ok(());
         }
         let after = contexts(self.project, &service.name)
-            .filter_map(|other| self.steps.get(&self.project.services.get(other)?.image))
+            .filter_map(|other| self.steps.get(&known(self.project, other)?.image))
             .copied()
             .collect();
-        let config = Box::new(self.config(service, build)?);
+        let config = build_config(self.project, service, build, self.options, self.platforms)?;
+        let config = Box::new(config);
         let step = self.plan.push(Action::Build { image: service.image.to_string(), config }, cause, after);
         self.steps.insert(service.image.clone(), step);
         Ok(())
-    }
-
-    fn config(&self, service: &Service, build: &Build) -> Result<BuildConfig, PlanError> {
-        let invalid = |reason: String| PlanError::Invalid { service: service.name.clone(), reason };
-        let BuildContext::Directory(context) = &build.context else {
-            return Err(invalid("a build context that is not a directory is not supported yet".to_owned()));
-        };
-        if !build.additional_contexts.is_empty() {
-            return Err(invalid("build.additional_contexts is not supported yet".to_owned()));
-        }
-        let mut tags = vec![service.image.clone()];
-        for tag in &build.tags {
-            let tag =
-                tag.parse().map_err(|error: crate::values::image_ref::InvalidImageRef| invalid(error.to_string()))?;
-            if !tags.contains(&tag) {
-                tags.push(tag);
-            }
-        }
-        let mut args = build.args.clone();
-        args.extend(self.args.clone());
-        let mut labels = build.labels.clone();
-        for (key, value) in [
-            (labels::PROJECT, self.project.name.as_str()),
-            (labels::SERVICE, service.name.as_str()),
-            (labels::VERSION, env!("CARGO_PKG_VERSION")),
-        ] {
-            labels.insert(key.to_owned(), value.to_owned());
-        }
-        Ok(BuildConfig {
-            dockerfile: match &build.dockerfile {
-                Dockerfile::Path(path) => DockerfileSource::Path(path.clone()),
-                Dockerfile::Inline(text) => DockerfileSource::Inline(text.clone()),
-            },
-            args,
-            target: build.target.clone(),
-            tags,
-            labels,
-            no_cache: build.no_cache || self.no_cache,
-            network: build.network.clone(),
-            extra_hosts: build.extra_hosts.clone(),
-            shm_size: build.shm_size,
-            ulimits: build.ulimits.clone(),
-            ..BuildConfig::new(ContextSource::Directory(context.clone()))
-        })
     }
 }

@@ -9,6 +9,7 @@
 //! says always, `--no-recreate` never. What makes no container (dependencies, scale, profiles, build, the content of
 //! secrets) recreates none.
 
+mod build_config;
 pub mod container_config;
 mod containers;
 mod converge;

@@ -4,6 +4,7 @@
 //! here is random or timed: what a plan needs of that (the slug of a one-off container) is given with the request.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::Labels;
@@ -313,6 +314,12 @@ pub struct Build {
     pub args: BTreeMap<String, String>,
     /// Run every step anew.
     pub no_cache: bool,
+    /// Ask registries for newer base images.
+    pub pull: bool,
+    /// Agents and keys over the file's (`--ssh`).
+    pub ssh: BTreeMap<String, Option<PathBuf>>,
+    /// Memory of each command, bytes.
+    pub memory: Option<u64>,
 }
 
 /// Which stopped containers go.

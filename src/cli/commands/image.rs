@@ -8,15 +8,13 @@ use std::path::{Path, PathBuf};
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use crate::cli::commands::image_build;
 use crate::cli::commands::images::{bare, created, short};
 use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::observer::Shown;
-use crate::cli::ui::progress::{News, Phase};
 use crate::cli::ui::table::Table;
 use crate::cli::ui::template::Format;
 use crate::cli::ui::time;
-use crate::engine::{BuildConfig, ContextSource, DockerfileSource};
 use crate::values::byte_size;
 use crate::values::image_ref::{ImageRef, InvalidImageRef};
 
@@ -93,36 +91,7 @@ enum Command {
         name: String,
     },
     /// Build an image from a Dockerfile
-    Build(Build),
-}
-
-/// How an image is built.
-#[derive(Debug, clap::Args)]
-struct Build {
-    /// Name of the image
-    #[arg(short, long, value_name = "NAME")]
-    tag: Vec<String>,
-    /// The Dockerfile (default: Dockerfile in the context)
-    #[arg(short, long, value_name = "PATH")]
-    file: Option<PathBuf>,
-    /// Set build-time variables
-    #[arg(long, value_name = "KEY=VALUE")]
-    build_arg: Vec<String>,
-    /// Set the target build stage to build
-    #[arg(long, value_name = "STAGE")]
-    target: Option<String>,
-    /// Set metadata for the image
-    #[arg(long, value_name = "KEY=VALUE")]
-    label: Vec<String>,
-    /// Do not use cache when building the image
-    #[arg(long)]
-    no_cache: bool,
-    /// Suppress the build output and print the image's ID
-    #[arg(short, long)]
-    quiet: bool,
-    /// What the steps see
-    #[arg(value_name = "CONTEXT")]
-    context: PathBuf,
+    Build(Box<image_build::Build>),
 }
 
 impl Image {
@@ -168,68 +137,9 @@ impl Image {
                 }
             }
             Command::Tag { image, name } => engine.tag_image(&reference(&image)?, &reference(&name)?).await?,
-            Command::Build(build) => build.run(context).await?,
+            Command::Build(build) => return build.run(context).await,
         }
         Ok(Exit::SUCCESS)
-    }
-}
-
-impl Build {
-    async fn run(self, context: &Context<'_>) -> Result<(), Failure> {
-        let folder = std::path::absolute(&self.context).map_err(Failure::file("find", &self.context))?;
-        if !folder.is_dir() {
-            return Err(Failure::usage(format!("the context {} is not a directory", folder.display())));
-        }
-        let dockerfile = match &self.file {
-            Some(path) => std::path::absolute(path).map_err(Failure::file("find", path))?,
-            None => "Dockerfile".into(),
-        };
-        let pair = |text: &String| match text.split_once('=') {
-            Some((name, value)) => Some((name.to_owned(), value.to_owned())),
-            None => context.variable(text).map(|value| (text.clone(), value)),
-        };
-        let tags = self.tag.iter().map(|name| reference(name)).collect::<Result<Vec<_>, _>>()?;
-        let name = tags.first().map_or_else(|| folder.display().to_string(), ToString::to_string);
-        let config = BuildConfig {
-            dockerfile: DockerfileSource::Path(dockerfile),
-            args: self.build_arg.iter().filter_map(pair).collect(),
-            target: self.target,
-            tags,
-            labels: self.label.iter().filter_map(pair).collect(),
-            no_cache: self.no_cache,
-            ..BuildConfig::new(ContextSource::Directory(folder))
-        };
-        let ui = context.ui();
-        ui.quiet_builds(self.quiet);
-        if self.quiet {
-            ui.silence();
-        }
-        ui.begin("build");
-        let shown = Shown::new(ui);
-        let (sender, mut progress) = tokio::sync::mpsc::channel(64);
-        let engine = context.engine();
-        let mut build = std::pin::pin!(engine.build(&config, sender));
-        let mut frame = tokio::time::interval(crate::cli::carry_out::FRAME);
-        let done = loop {
-            tokio::select! {
-                biased;
-                Some(news) = progress.recv() => shown.build(&name, news),
-                done = &mut build => break done,
-                _ = frame.tick() => ui.tick(),
-            }
-        };
-        // What it told with its last breath.
-        while let Ok(news) = progress.try_recv() {
-            shown.build(&name, news);
-        }
-        let (phase, text) = if done.is_ok() { (Phase::Done, "Built") } else { (Phase::Error, "Error") };
-        ui.news(News { id: format!("Image {name}"), phase, text: text.to_owned(), details: String::new() });
-        if done.is_err() {
-            shown.build_failed(&name);
-        }
-        ui.end();
-        let id = done?;
-        ui.line(&id.0)
     }
 }
 

@@ -12,6 +12,7 @@ mod env_export;
 pub mod events;
 pub mod exec;
 pub mod image;
+pub mod image_build;
 pub mod images;
 pub mod kill;
 pub mod logs;

@@ -13,7 +13,7 @@ pub(super) struct Dockerfile {
     pub(super) syntax: Option<String>,
     /// In order.
     pub(super) steps: Vec<Step>,
-    pub(super) source: Source,
+    source: Source,
 }
 
 /// What stands before everything else: `# name=value`.
@@ -133,6 +133,12 @@ impl Dockerfile {
     /// An error at the place of a step, at `word` if that is found there.
     pub(super) fn error(&self, step: &Step, word: &str, message: impl Into<String>) -> DockerfileError {
         self.source.error(step.line, step.last, word, message)
+    }
+
+    /// A step's keyword as written.
+    pub(super) fn keyword(&self, step: &Step) -> String {
+        let line = self.source.lines.get(step.line - 1).map_or("", |line| line.trim_start());
+        line.split_whitespace().next().unwrap_or_default().to_owned()
     }
 
     /// `Dockerfile:7`.

@@ -15,6 +15,7 @@ mod git;
 
 pub mod ignore;
 mod instruction;
+mod lint;
 mod mask;
 mod mode;
 mod mounts;
@@ -35,6 +36,18 @@ use crate::runtime::build::fault::invalid;
 use crate::runtime::build::steps::{Builder, Job};
 use crate::runtime::image::store::Store;
 use crate::runtime::layout::Layout;
+
+/// What is doubtful in the Dockerfile of a build, a text each; builds nothing.
+pub fn check(layout: &Layout, config: &BuildConfig) -> Result<Vec<String>, EngineError> {
+    let staging = Store::open(layout)?.stage()?;
+    let (context, name, text) = context::open(config, &staging, &|| false)?;
+    let file = Dockerfile::parse(&name, &text).map_err(invalid)?;
+    let contexts = Contexts::new(&config.contexts, &staging, &|| false);
+    let (stages, globals) = stages::stages(&file, config, &contexts).map_err(invalid)?;
+    stages::target(&stages, config.target.as_deref())
+        .map_err(|reason| EngineError::Invalid { subject: Subject::Path(name), reason })?;
+    Ok(lint::lint(&file, &stages, &globals.0, &context))
+}
 
 /// Builds an image. Blocks, on a thread without an asynchronous runtime; dropping the receiver of the progress cancels the build.
 pub fn build(layout: &Layout, config: &BuildConfig, progress: &mpsc::Sender<Progress>) -> Result<ImageId, EngineError> {

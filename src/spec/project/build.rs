@@ -32,6 +32,12 @@ pub struct Build {
     pub no_cache: bool,
     /// Fetch base images anew.
     pub pull: bool,
+    /// Where results of former builds come from, as written.
+    pub cache_from: Vec<String>,
+    /// Where results go, as written.
+    pub cache_to: Vec<String>,
+    /// What the Dockerfile may ask for beyond the usual.
+    pub entitlements: Vec<String>,
     /// Of `RUN`.
     pub network: Option<String>,
     /// `/etc/hosts` during `RUN`.

@@ -149,6 +149,16 @@ pub fn http_get(address: &str, path: &str) -> String {
 pub struct Finished(Output);
 
 impl Finished {
+    /// Of a program that was waited for elsewhere.
+    pub fn of(output: Output) -> Finished {
+        Finished(output)
+    }
+
+    /// Its standard output as it is.
+    pub fn bytes(&self) -> &[u8] {
+        &self.0.stdout
+    }
+
     /// Its exit code; 128 and the signal if one ended it.
     pub fn code(&self) -> i32 {
         use std::os::unix::process::ExitStatusExt;

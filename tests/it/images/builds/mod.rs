@@ -1,5 +1,7 @@
 //! Dockerfiles to images.
 
+mod command;
+mod compose;
 mod language;
 mod mounts;
 mod sources;
