@@ -8,6 +8,7 @@
 //! those; no step begins afterwards.
 
 mod calls;
+pub mod hook;
 mod order;
 pub mod progress;
 mod wait;
@@ -30,6 +31,8 @@ use crate::values::names::{ContainerName, ServiceName};
 pub trait Observer: Send + Sync {
     /// Something became so.
     fn update(&self, update: Update);
+    /// A hook printed something; `source` names its container.
+    fn hook(&self, source: &str, output: &[u8]);
     /// A build goes on.
     fn building(&self, step: StepId, image: &str, progress: Progress);
 }
@@ -57,6 +60,16 @@ pub enum StepError {
         service: ServiceName,
         /// How it ended.
         status: i32,
+    },
+    /// A hook ended with another code than 0; with its last words.
+    #[error("{service} hook exited with status {status}{tail}")]
+    Hook {
+        /// Whose.
+        service: ServiceName,
+        /// How it ended.
+        status: i32,
+        /// Empty, or a colon and its last lines.
+        tail: String,
     },
     /// The limit of the wait for a dependency is over.
     #[error("timeout waiting for dependencies")]

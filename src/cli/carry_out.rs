@@ -72,6 +72,22 @@ impl Context<'_> {
             answer(&mut request.operation, Answers::Given(answers));
             plan = planner::plan(stack.wanted(), observed, request)?;
         }
+        if let Operation::Remove(remove) = &request.operation
+            && remove.answers == Answers::Yes
+        {
+            let going: BTreeSet<&str> = plan
+                .steps()
+                .iter()
+                .filter_map(|step| match &step.action {
+                    Action::RemoveContainer { target, .. } => Some(target.name.as_str()),
+                    _ => None,
+                })
+                .collect();
+            if !going.is_empty() {
+                self.ui().line(&format!("Going to remove {}", going.into_iter().collect::<Vec<_>>().join(", ")))?;
+                self.ui().flush()?;
+            }
+        }
         for warning in &plan.warnings {
             match warning {
                 Warning::NothingToKill | Warning::NothingToDelete => self.ui().status(&warning.to_string())?,

@@ -227,7 +227,10 @@ impl<'a> Context<'a> {
                 self.ui.diagnostic(&warning);
             }
         }
-        let project = model.project()?;
+        let mut project = model.project()?;
+        if self.globals.compatibility || self.flag_variable("COMPOSE_COMPATIBILITY") {
+            project.name_as_version_1();
+        }
         let apart = project.loopback || self.globals.loopback || self.flag_variable("XCOMPOSE_LOOPBACK");
         let mut stack = Stack { name: project.name.clone(), project: Some(project) };
         stack.named(services)?;

@@ -8,6 +8,7 @@ pub mod arguments;
 pub mod bake;
 pub mod carry_out;
 pub mod commands;
+pub mod completion;
 pub mod context;
 pub mod failure;
 pub mod follow;
@@ -15,6 +16,7 @@ pub mod foreground;
 pub mod globals;
 pub mod members;
 pub mod observer;
+pub mod provider;
 pub mod terminal;
 pub mod ui;
 pub mod watch;
@@ -89,6 +91,9 @@ pub enum Command {
     Wait(wait::Wait),
     Watch(commands::watch::Watch),
     Version(version::Version),
+    Completion(commands::completion::Completion),
+    #[command(name = "__complete", hide = true)]
+    Complete(commands::completion::Complete),
     #[command(external_subcommand)]
     Unknown(Vec<OsString>),
 }
@@ -117,6 +122,8 @@ fn run(cli: Cli, ui: &Ui) -> Result<Exit, Failure> {
     let Some(command) = cli.command else { return ui.text(&arguments::help()).map(|()| Exit::SUCCESS) };
     match command {
         Command::Version(command) => command.run(ui),
+        Command::Completion(command) => command.run(ui),
+        Command::Complete(command) => command.run(ui),
         Command::Unknown(words) => arguments::unknown_command(&words, ui),
         Command::Config(command) => command.run(&Context::new(&cli.globals, ui)?),
         other => {
@@ -180,6 +187,8 @@ impl Command {
             Command::Config(command) => command.run(context),
             Command::Env(command) => command.run(context).await,
             Command::Version(command) => command.run(context.ui()),
+            Command::Completion(command) => command.run(context.ui()),
+            Command::Complete(command) => command.run(context.ui()),
             Command::Unknown(words) => arguments::unknown_command(&words, context.ui()),
         }
     }

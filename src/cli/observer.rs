@@ -20,6 +20,8 @@ pub struct Shown<'a> {
     header: OnceLock<String>,
     attached: AtomicBool,
     builds: Mutex<BTreeMap<String, Building>>,
+    /// Unfinished lines of hooks, by where they run.
+    hooks: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
 #[derive(Debug, Default)]
@@ -31,7 +33,13 @@ struct Building {
 impl<'a> Shown<'a> {
     /// On this screen.
     pub fn new(ui: &'a Ui) -> Shown<'a> {
-        Shown { ui, header: OnceLock::new(), attached: AtomicBool::new(false), builds: Mutex::default() }
+        Shown {
+            ui,
+            header: OnceLock::new(),
+            attached: AtomicBool::new(false),
+            builds: Mutex::default(),
+            hooks: Mutex::default(),
+        }
     }
 
     /// The output of containers is shown from the first start on: before it, this line is printed.
@@ -125,6 +133,22 @@ impl<'a> Shown<'a> {
 }
 
 impl Observer for Shown<'_> {
+    fn hook(&self, source: &str, output: &[u8]) {
+        let mut hooks = self.hooks.lock().unwrap_or_else(PoisonError::into_inner);
+        let partial = hooks.entry(source.to_owned()).or_default();
+        partial.extend_from_slice(output);
+        let whole = partial.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last + 1);
+        for line in partial.drain(..whole).as_slice().split_inclusive(|byte| *byte == b'\n') {
+            let line = format!("{source} ->  | {}", String::from_utf8_lossy(line).trim_end_matches('\n'));
+            if self.attached.load(Ordering::Relaxed) {
+                // A closed standard output is met again with the first line of a container, and told there.
+                let _ = self.ui.line(&line).and_then(|()| self.ui.flush());
+            } else {
+                self.ui.say(&line);
+            }
+        }
+    }
+
     fn update(&self, update: Update) {
         let phase = match update.status.kind() {
             Kind::Working => Phase::Working,

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::engine::{ContainerId, Engine, EngineError, Subject};
 use crate::executor::progress::{Resource, Status, Update};
-use crate::executor::{Observer, Outcome, StepError, wait};
+use crate::executor::{Observer, Outcome, StepError, hook, wait};
 use crate::planner::plan::{Action, Cause, Condition, ContainerRef, InUse, Need, Plan, StepId, Target};
 use crate::values::names::ContainerName;
 
@@ -52,6 +52,10 @@ impl<'r> Calls<'r> {
     /// Does one step and tells of it.
     pub(super) async fn step(&self, id: StepId) -> Result<(), StepError> {
         let Some(step) = self.plan.step(id) else { return Ok(()) };
+        if let Action::RunHook { target, run } = &step.action {
+            let tell = |output: &[u8]| self.observer.hook(&run.source, output);
+            return hook::run(self.engine, &self.id_of(&target.container)?, run, &tell).await;
+        }
         let Some(words) = words(&step.action, &step.cause) else { return self.wait(id, &step.action).await };
         let tell = |status, detail| {
             self.observer.update(Update { step: id, resource: words.resource.clone(), status, detail });
@@ -129,7 +133,7 @@ impl<'r> Calls<'r> {
             }
             Action::RemoveImage { image } => gone(engine.remove_image(image, false).await.map(drop)),
             // Told otherwise, and so done elsewhere.
-            Action::Wait { .. } => Ok(()),
+            Action::Wait { .. } | Action::RunHook { .. } => Ok(()),
         }
     }
 
@@ -191,7 +195,7 @@ fn words(action: &Action, cause: &Cause) -> Option<Words> {
     use Status::*;
     let container = |name: &ContainerName| Resource::Container(name.clone());
     let (resource, begin, end) = match action {
-        Action::Wait { .. } => return None,
+        Action::Wait { .. } | Action::RunHook { .. } => return None,
         Action::Build { image, .. } => (Resource::Image(image.clone()), Some(Building), Some(Built)),
         Action::CreateNetwork(config) => (Resource::Network(config.name.clone()), Some(Creating), Some(Created)),
         Action::RemoveNetwork { name, .. } => (Resource::Network(name.clone()), Some(Removing), Some(Removed)),

@@ -84,9 +84,10 @@ impl<'a> Template<'a> {
         let slug = run.slug.get(..12).unwrap_or(&run.slug);
         config.name = match &run.name {
             Some(name) => name.clone(),
-            None => {
-                format!("{}-{}-run-{slug}", self.project.name, self.service.name).try_into().map_err(PlanError::Name)?
-            }
+            None => [self.project.name.as_str(), self.service.name.as_str(), "run", slug]
+                .join(&self.project.separator.to_string())
+                .try_into()
+                .map_err(PlanError::Name)?,
         };
         config.slot = format!("{}/run-{slug}", self.service.name);
         one_off::apply(run, &mut config);
@@ -168,7 +169,10 @@ pub fn hashes(project: &Project) -> Result<Vec<(ServiceName, String)>, PlanError
 pub fn replica_name(project: &Project, service: &Service, number: u32) -> Result<ContainerName, PlanError> {
     match &service.container_name {
         Some(name) => Ok(name.clone()),
-        None => format!("{}-{}-{number}", project.name, service.name).try_into().map_err(PlanError::Name),
+        None => [project.name.as_str(), service.name.as_str(), &number.to_string()]
+            .join(&project.separator.to_string())
+            .try_into()
+            .map_err(PlanError::Name),
     }
 }
 

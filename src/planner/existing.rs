@@ -12,6 +12,7 @@ use crate::planner::Wanted;
 use crate::planner::converge::{self, existing};
 use crate::planner::error::PlanError;
 use crate::planner::graph::ServiceGraph;
+use crate::planner::hooks::Hooks;
 use crate::planner::labels::{self, Inventory};
 use crate::planner::orphans;
 use crate::planner::plan::{Action, Cause, OnFailure, Plan, Question, StepId, Warning};
@@ -107,7 +108,7 @@ impl<'a> Existing<'a> {
             }
             members.insert(service, found);
         }
-        Phase { graph: &self.graph, members, wait }.emit(&mut self.plan)?;
+        Phase { graph: &self.graph, members, hooks: Hooks(self.file), wait }.emit(&mut self.plan)?;
         Ok(self.plan)
     }
 
@@ -145,7 +146,7 @@ impl<'a> Existing<'a> {
                 members.insert(service, all);
             }
         }
-        Phase { graph: &self.graph, members, wait: Wait::No }.emit(&mut self.plan)?;
+        Phase { graph: &self.graph, members, hooks: Hooks(self.file), wait: Wait::No }.emit(&mut self.plan)?;
         Ok(self.plan)
     }
 
@@ -173,8 +174,15 @@ impl<'a> Existing<'a> {
                 .copied()
                 .collect();
             for member in self.inventory.of(&service) {
-                let action = Action::StopContainer { target: existing(member.container), grace };
-                let step = self.plan.push(action, Cause::Asked, before.clone());
+                let target = existing(member.container);
+                let after = match member.container.state {
+                    ContainerState::Running { .. } => {
+                        let hooks = Hooks(self.file);
+                        hooks.pre_stop(&service, &target, &Cause::Asked, before.clone(), &mut self.plan)
+                    }
+                    _ => before.clone(),
+                };
+                let step = self.plan.push(Action::StopContainer { target, grace }, Cause::Asked, after);
                 stops.entry(service.clone()).or_default().push(step);
             }
             // A service without containers hands on the order that goes through it.

@@ -18,6 +18,7 @@ pub mod error;
 mod existing;
 pub mod graph;
 mod hash;
+mod hooks;
 pub mod images;
 pub mod labels;
 mod leftovers;

@@ -6,7 +6,7 @@ mod text;
 
 use std::time::Duration;
 
-use crate::engine::{BuildConfig, ContainerConfig, ContainerId, NetworkConfig, VolumeConfig};
+use crate::engine::{BuildConfig, ContainerConfig, ContainerId, ExecConfig, NetworkConfig, VolumeConfig};
 use crate::values::names::{ContainerName, NetworkName, ServiceName, VolumeName};
 use crate::values::signal::Signal;
 
@@ -132,6 +132,13 @@ pub enum Action {
         /// With its anonymous volumes.
         volumes: bool,
     },
+    /// Runs a command of the file in a container, at a point of its life.
+    RunHook {
+        /// In which.
+        target: Target,
+        /// What.
+        run: Box<HookRun>,
+    },
     /// Waits until containers of a service are as a dependent needs them.
     Wait {
         /// Whose containers.
@@ -150,6 +157,17 @@ pub enum Action {
         /// Its name.
         image: String,
     },
+}
+
+/// A command of the file, run in a container.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HookRun {
+    /// Whose hook it is.
+    pub service: ServiceName,
+    /// What lines of its output begin with.
+    pub source: String,
+    /// What runs, and how.
+    pub exec: ExecConfig,
 }
 
 /// What if a thing that is to be removed is in use.
@@ -384,6 +402,7 @@ impl Action {
             | Action::StopContainer { target, .. }
             | Action::RestartContainer { target, .. }
             | Action::KillContainer { target, .. }
+            | Action::RunHook { target, .. }
             | Action::RemoveContainer { target, .. } => vec![&mut target.container],
             Action::Wait { containers, .. } => containers.iter_mut().map(|target| &mut target.container).collect(),
             Action::Build { .. }

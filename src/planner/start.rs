@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::engine::ContainerState;
 use crate::planner::error::PlanError;
 use crate::planner::graph::{Edge, ServiceGraph};
+use crate::planner::hooks::Hooks;
 use crate::planner::plan::{Action, Cause, Condition, Need, Plan, StepId, Target, Warning};
 use crate::planner::request::Wait;
 use crate::spec::project::service::Condition as Wanted;
@@ -70,6 +71,8 @@ pub(super) struct Phase<'p> {
     pub(super) graph: &'p ServiceGraph,
     /// The containers.
     pub(super) members: BTreeMap<ServiceName, Vec<Member>>,
+    /// What runs in containers after starts and before stops.
+    pub(super) hooks: Hooks<'p>,
     /// Whether to wait for all in the end, and how long for anything.
     pub(super) wait: Wait,
 }
@@ -86,9 +89,18 @@ impl Phase<'_> {
                 let target = member.target.clone();
                 let step = match member.wish.clone() {
                     Wish::Leave => continue,
-                    Wish::Start(cause) => plan.push(Action::StartContainer(target), cause, after),
+                    Wish::Start(cause) => {
+                        let start = plan.push(Action::StartContainer(target.clone()), cause.clone(), after);
+                        self.hooks.post_start(service, &target, &cause, start, plan)
+                    }
                     Wish::Restart { cause, grace } => {
-                        plan.push(Action::RestartContainer { target, grace }, cause, after)
+                        let after = match member.now {
+                            Now::Running(_) => self.hooks.pre_stop(service, &target, &cause, after, plan),
+                            Now::Idle => after,
+                        };
+                        let action = Action::RestartContainer { target: target.clone(), grace };
+                        let restart = plan.push(action, cause.clone(), after);
+                        self.hooks.post_start(service, &target, &cause, restart, plan)
                     }
                 };
                 done.starts.entry(service.clone()).or_default().push(step);

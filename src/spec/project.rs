@@ -33,6 +33,8 @@ use crate::values::names::{ProjectName, ServiceName};
 pub struct Project {
     /// Its name.
     pub name: ProjectName,
+    /// Between the parts of containers' names: `-`, or `_` as the first version of Compose had it.
+    pub separator: char,
     /// What relative paths were resolved against.
     pub working_dir: PathBuf,
     /// The files it was read from, in order, absolute.
@@ -58,6 +60,18 @@ pub struct Project {
 }
 
 impl Project {
+    /// Names containers and built images with underscores (`--compatibility`).
+    pub fn name_as_version_1(&mut self) {
+        self.separator = '_';
+        for service in self.services.values_mut().chain(self.disabled.values_mut()) {
+            let own = format!("{}_{}", self.name, service.name);
+            // Both names were checked, and so is what they make together.
+            if let (false, Ok(image)) = (service.image_named, own.parse()) {
+                service.image = image;
+            }
+        }
+    }
+
     /// Publishes on this address what would be published on every one, or on the machine's usual loopback address.
     pub fn publish_on(&mut self, address: IpAddr) {
         let usual = |host: IpAddr| host.is_unspecified() || host == IpAddr::from([127, 0, 0, 1]);

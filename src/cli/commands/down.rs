@@ -3,6 +3,7 @@
 use crate::cli::arguments::grace;
 use crate::cli::context::{Context, Need};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::provider::{self, Ask};
 use crate::planner::request::{Down as Options, RemoveImages, Request, Volumes};
 
 /// Stop and remove containers, networks
@@ -42,7 +43,9 @@ impl Down {
             images,
             grace: grace(self.timeout),
         };
-        context.carry_out(&stack, "down", Request::down(&stack.named(&self.services)?, options)).await?;
+        let named = stack.named(&self.services)?;
+        context.carry_out(&stack, "down", Request::down(&named, options)).await?;
+        provider::end(context, &stack, &named, Ask::Down).await?;
         Ok(Exit::SUCCESS)
     }
 }

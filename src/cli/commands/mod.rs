@@ -3,6 +3,7 @@
 pub mod addr;
 pub mod attach;
 pub mod build;
+pub mod completion;
 pub mod config;
 pub mod cp;
 pub mod create;

@@ -7,8 +7,12 @@ use std::path::PathBuf;
 use crate::cli::commands::create::pull;
 use crate::cli::context::{Context, Stack, until_cancelled};
 use crate::cli::failure::{Exit, Failure, Kind};
+use crate::cli::observer::Shown;
+use crate::cli::provider;
 use crate::cli::terminal::{Streams, attend};
 use crate::engine::{ContainerId, EngineError, Labels, WaitFor};
+use crate::executor::{Observer, StepError, hook};
+use crate::planner::plan::{ContainerRef, HookRun, Target};
 use crate::planner::request::{
     AfterExit, Answers, BuildPolicy, Dependencies, Operation, Request, Run as Options, RunAliases, RunPorts, RunStart,
 };
@@ -118,7 +122,8 @@ impl Run {
             ports: self.publish.clone(),
             entrypoint: self.entrypoint.clone(),
         };
-        let stack = context.load_adjusted(service, &adjustment)?;
+        let mut stack = context.load_adjusted(service, &adjustment)?;
+        provider::up(context, &mut stack).await?;
         let options = self.options(context, &stack, service, command, streams)?;
         let request =
             Request { services: stack.named(std::slice::from_ref(service))?, operation: Operation::Run(options) };
@@ -135,19 +140,51 @@ impl Run {
             None => name.as_str().starts_with(&prefix) || name.as_str().starts_with(&prefix.replace('-', "_")),
         };
         let made = outcome.made.iter().find(|(name, _)| wanted(name)).or(outcome.made.last_key_value());
-        let Some((_, id)) = made else { return Err(Kind::NothingMade.into()) };
+        let Some((name, id)) = made else { return Err(Kind::NothingMade.into()) };
         if self.detach {
             context.ui().line(&id.0)?;
             return Ok(Exit::SUCCESS);
         }
-        self.attach(context, id, streams).await
+        self.attach(context, &stack, service, (name, id), streams).await
     }
 
-    async fn attach(&self, context: &Context<'_>, id: &ContainerId, streams: Streams) -> Result<Exit, Failure> {
+    async fn attach(
+        &self,
+        context: &Context<'_>,
+        stack: &Stack,
+        service: &str,
+        (name, id): (&ContainerName, &ContainerId),
+        streams: Streams,
+    ) -> Result<Exit, Failure> {
         let engine = context.engine();
         context.ui().flush()?;
-        let process = engine.start_attached(id, streams.io()?).await?;
-        let status = attend(process).await?;
+        let process = match engine.start_attached(id, streams.io()?).await {
+            Ok(process) => process,
+            Err(error) => {
+                if self.rm {
+                    // The reason of the failed start is what matters.
+                    let _ = engine.remove_container(id, true, true).await;
+                }
+                return Err(error.into());
+            }
+        };
+        let hooks = async {
+            let Some(project) = &stack.project else { return Ok(()) };
+            let Some(service) = project.services.get(service) else { return Ok(()) };
+            let target = Target { name: name.clone(), container: ContainerRef::Existing(id.clone()) };
+            let shown = Shown::new(context.ui());
+            for hook in &service.post_start {
+                let run = HookRun::new(project, &service.name, &target, hook);
+                hook::run(engine.as_ref(), id, &run, &|output| shown.hook(&run.source, output)).await?;
+            }
+            Ok::<(), StepError>(())
+        };
+        let (status, hooks) = futures_util::future::join(attend(process), hooks).await;
+        let status = status?;
+        // The command's own code is what counts; it may have ended before its hooks did.
+        if let Err(error) = hooks {
+            context.ui().warn(&error.to_string());
+        }
         if self.rm {
             until_cancelled(async {
                 match engine.wait_container(id, WaitFor::Removed).await {

@@ -3,6 +3,7 @@
 use crate::cli::arguments::grace;
 use crate::cli::context::{Context, Need};
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::provider::{self, Ask};
 use crate::planner::request::Request;
 
 /// Stop services
@@ -20,8 +21,10 @@ impl Stop {
     /// Stops; containers stay.
     pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         let stack = context.load(Need::FilesOrName, &self.services)?;
-        let request = Request::stop(&stack.named(&self.services)?, grace(self.timeout));
+        let named = stack.named(&self.services)?;
+        let request = Request::stop(&named, grace(self.timeout));
         context.carry_out(&stack, "stop", request).await?;
+        provider::end(context, &stack, &named, Ask::Stop).await?;
         Ok(Exit::SUCCESS)
     }
 }

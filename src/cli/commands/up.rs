@@ -7,6 +7,7 @@ use crate::cli::commands::create::Making;
 use crate::cli::context::{Context, Stack};
 use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::foreground::{Around, Ending, Foreground, Menu};
+use crate::cli::provider;
 use crate::cli::ui::logs::Form;
 use crate::cli::ui::progress::Mode;
 use crate::cli::watch::session::{Builds, ReplacedImages, Session, Settings};
@@ -89,7 +90,8 @@ impl Up {
     pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         self.check()?;
         context.ui().quiet_builds(self.quiet_build || self.making.quiet_pull);
-        let (stack, request) = self.request(context)?;
+        let (mut stack, request) = self.request(context)?;
+        provider::up(context, &mut stack).await?;
         if !self.in_foreground() || context.dry_run() {
             context.carry_out(&stack, "up", request).await?;
             return Ok(Exit::SUCCESS);

@@ -6,6 +6,7 @@ use crate::engine::ContainerState;
 use crate::planner::containers::{self, Decided, Fate, Replica};
 use crate::planner::converge::{Converge, existing};
 use crate::planner::error::PlanError;
+use crate::planner::hooks::Hooks;
 use crate::planner::networks;
 use crate::planner::plan::{Action, Cause, ContainerRef, Target};
 use crate::planner::request::Wait;
@@ -39,7 +40,7 @@ impl<'a> Converge<'a> {
             let replicas = decided.replicas.iter().map(|replica| self.member(decided, replica));
             members.insert(name.clone(), replicas.collect::<Result<Vec<_>, _>>()?);
         }
-        Phase { graph: &self.graph, members, wait }.emit(&mut self.plan)?;
+        Phase { graph: &self.graph, members, hooks: Hooks(Some(self.project)), wait }.emit(&mut self.plan)?;
         self.start_bystanders();
         Ok(())
     }

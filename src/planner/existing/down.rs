@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::engine::ObservedContainer;
+use crate::engine::{ContainerState, ObservedContainer};
 use crate::planner::converge::existing;
 use crate::planner::existing::Existing;
+use crate::planner::hooks::Hooks;
 use crate::planner::plan::{Action, Cause, InUse, Plan, StepId, Warning};
 use crate::planner::request::{Down, Orphans, RemoveImages, Volumes};
 use crate::planner::start::Now;
@@ -66,7 +67,14 @@ impl<'a> Existing<'a> {
             let mut stops = Vec::new();
             if self.services.contains(&service) {
                 for member in self.inventory.of(&service).to_vec() {
-                    let stop = self.stop_running(member.container, down.grace, Cause::Asked, before.clone());
+                    let after = match member.container.state {
+                        ContainerState::Running { .. } => {
+                            let (hooks, target) = (Hooks(self.file), existing(member.container));
+                            hooks.pre_stop(&service, &target, &Cause::Asked, before.clone(), &mut self.plan)
+                        }
+                        _ => before.clone(),
+                    };
+                    let stop = self.stop_running(member.container, down.grace, Cause::Asked, after);
                     let volumes = down.volumes == Volumes::Remove;
                     let action = Action::RemoveContainer { target: existing(member.container), volumes };
                     gone.push(self.plan.push(action, Cause::Asked, stop.clone()));

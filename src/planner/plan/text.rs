@@ -67,6 +67,9 @@ impl fmt::Display for Action {
                 let need = if *need == Need::Optional { ", if it can" } else { "" };
                 write!(out, "wait until {service} {wish}{need}{}", grace(timeout))
             }
+            Action::RunHook { target, run } => {
+                write!(out, "run hook {:?} in container {}", run.exec.command.join(" "), target.name)
+            }
             Action::RemoveImage { image } => write!(out, "remove image {image}"),
         }
     }

@@ -30,6 +30,7 @@ pub(in crate::spec) fn project(model: &Model) -> Result<Project, SpecError> {
     let unheeded = Faults::default();
     let services = model.tree.get("services").and_then(Node::as_mapping);
     let project = Project {
+        separator: '-',
         name: model.name.clone(),
         working_dir: model.working_dir.clone(),
         files: model.files.clone(),

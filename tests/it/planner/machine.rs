@@ -49,6 +49,7 @@ struct State {
 pub struct Told(pub Mutex<Vec<String>>);
 
 impl Observer for Told {
+    fn hook(&self, _: &str, _: &[u8]) {}
     fn update(&self, update: Update) {
         let line = match &update.detail {
             Some(detail) => format!("{} {} {detail}", update.resource, update.status),

@@ -30,6 +30,7 @@ pub fn names(texts: &[&str]) -> Vec<ServiceName> {
 /// A project `p` of these services, with every network and volume that they name.
 pub fn project(services: impl IntoIterator<Item = Service>) -> Project {
     let mut project = Project {
+        separator: '-',
         name: "p".parse().unwrap(),
         working_dir: "/home/me/p".into(),
         files: vec!["/home/me/p/compose.yaml".into()],

@@ -4,6 +4,7 @@ mod copy;
 mod counter;
 mod faults;
 mod hello;
+mod hooks;
 pub mod leftovers;
 mod lifecycle;
 mod power_cut;
