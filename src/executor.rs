@@ -13,7 +13,7 @@ mod order;
 pub mod progress;
 mod wait;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::{Future, poll_fn};
 use std::num::NonZeroUsize;
 use std::task::Poll;
@@ -25,6 +25,7 @@ use crate::executor::calls::Calls;
 use crate::executor::order::Order;
 use crate::executor::progress::Update;
 use crate::planner::plan::{Plan, StepId};
+use crate::values::image_ref::ImageRef;
 use crate::values::names::{ContainerName, ServiceName};
 
 /// Is told what happens. Called from within [`run`], so it must not block.
@@ -35,6 +36,8 @@ pub trait Observer: Send + Sync {
     fn hook(&self, source: &str, output: &[u8]);
     /// A build goes on.
     fn building(&self, step: StepId, image: &str, progress: Progress);
+    /// An image is on its way; its layers are the steps.
+    fn travelling(&self, step: StepId, image: &ImageRef, progress: Progress);
 }
 
 /// What came of a plan.
@@ -42,6 +45,8 @@ pub trait Observer: Send + Sync {
 pub struct Outcome {
     /// The containers that were made, by final name.
     pub made: BTreeMap<ContainerName, ContainerId>,
+    /// Images that could not be had or sent, where that was bearable.
+    pub lost: BTreeSet<ImageRef>,
 }
 
 /// Why a step failed.

@@ -8,11 +8,14 @@ use crate::cli::failure::Failure;
 use crate::cli::members;
 use crate::cli::observer::Shown;
 use crate::cli::ui::progress::{News, Phase};
+use crate::cli::ui::time;
 use crate::engine::Observed;
 use crate::executor::{self, Outcome};
 use crate::planner;
 use crate::planner::plan::{Action, Plan, Question, Warning};
 use crate::planner::request::{Answers, Operation, Request};
+use crate::planner::transfers::{self, Skipped, Transfers};
+use crate::spec::project::Project;
 use crate::values::names::ProjectName;
 
 /// How long a table of progress stands before its moving parts are drawn again.
@@ -51,13 +54,26 @@ impl Context<'_> {
     /// What `plan` prints: images that have to be made, then the rest, as far as it can be known before.
     pub async fn plan(&self, stack: &Stack, mut request: Request) -> Result<Plan, Failure> {
         let observed = self.observe(stack).await?;
-        if let Some(project) = &stack.project {
-            let images = planner::images::plan(project, &observed, &request)?;
-            if !images.steps().is_empty() {
-                return Ok(images.followed_by(self.decide(stack, &observed, &mut request)?));
-            }
-        }
-        self.decide(stack, &observed, &mut request)
+        let Some(project) = &stack.project else { return self.decide(stack, &observed, &mut request) };
+        let (transfers, observed) = self.transfers(project, &observed, &request)?;
+        let images = planner::images::plan(project, &observed, &request)?;
+        let rest = self.decide(stack, &observed, &mut request)?;
+        Ok(transfers.plan.followed_by(images).followed_by(rest))
+    }
+
+    /// Which images travel first, and how things will stand then, as far as that can be known.
+    fn transfers(
+        &self,
+        project: &Project,
+        observed: &Observed,
+        request: &Request,
+    ) -> Result<(Transfers, Observed), Failure> {
+        let transfers = match &request.operation {
+            Operation::Push(push) => transfers::pushes(project, request, push)?,
+            _ => transfers::pulls(project, observed, request, time::now())?,
+        };
+        let expected = transfers::expected(&transfers.plan, observed);
+        Ok((transfers, expected))
     }
 
     /// The plan for a request, with everything asked that has to be.
@@ -112,13 +128,28 @@ impl Context<'_> {
         let _lock = if self.dry_run() { None } else { Some(engine.lock(&stack.name, &waiting).await?) };
         let mut observed = self.observe(stack).await?;
         if let Some(project) = &stack.project {
+            let (transfers, images) = self.transfers(project, &observed, &request)?;
+            for Skipped { what, reason } in &transfers.skipped {
+                let (id, text, details) = (what.clone(), "Skipped".to_owned(), (*reason).to_owned());
+                ui.news(News { id, phase: Phase::Done, text, details });
+            }
+            if !transfers.plan.is_empty() {
+                let done = self.execute(&transfers.plan, shown).await?;
+                if matches!(request.operation, Operation::Pull(_) | Operation::Push(_)) {
+                    return Ok(done);
+                }
+                observed = images;
+                if !self.dry_run() {
+                    observed = self.observe(stack).await?;
+                }
+            }
             let images = planner::images::plan(project, &observed, &request)?;
             if !images.steps().is_empty() {
                 self.execute(&images, shown).await?;
                 observed = self.observe(stack).await?;
             }
         }
-        if matches!(request.operation, Operation::Build(_)) {
+        if matches!(request.operation, Operation::Build(_) | Operation::Pull(_) | Operation::Push(_)) {
             return Ok(Outcome::default());
         }
         let plan = self.decide(stack, &observed, &mut request)?;
@@ -171,6 +202,8 @@ fn answer(operation: &mut Operation, given: Answers) {
         Operation::Run(run) => run.answers = given,
         Operation::Remove(remove) => remove.answers = given,
         Operation::Build(_)
+        | Operation::Pull(_)
+        | Operation::Push(_)
         | Operation::Start { .. }
         | Operation::Stop { .. }
         | Operation::Restart { .. }

@@ -167,15 +167,24 @@ impl Failure {
         // Whatever the engine could not do without root, this is the reason, and no call's errno says so.
         let root = matches!(*self.kind, Kind::Engine(_) | Kind::Step(_)) && !is_root();
         let root = root.then(|| "xcompose runs containers itself, which takes root: try again with sudo".to_owned());
-        let image = matches!(*self.kind, Kind::Plan(PlanError::NoSuchImage { .. }));
-        let image = image.then(|| {
-            "there is no pull yet: build it, or bring it in with `xcompose image load` or `image import`".to_owned()
-        });
+        let image = self.engine().and_then(way_out);
         for hint in self.hints.iter().chain(&root).chain(&image) {
             text.push('\n');
             text.push_str(hint);
         }
         text
+    }
+
+    /// The engine's error, if that is what went wrong first.
+    fn engine(&self) -> Option<&EngineError> {
+        match &*self.kind {
+            Kind::Engine(error) => Some(error),
+            Kind::Step(failed) => match failed.errors.first() {
+                Some((_, StepError::Engine(error))) => Some(error),
+                _ => None,
+            },
+            _ => None,
+        }
     }
 
     /// What the shell is told. Docker Compose says 1 to nearly everything (Compose CLI reference, §8).
@@ -195,6 +204,27 @@ impl Failure {
             _ => Exit(1),
         }
     }
+}
+
+/// What may help against an engine's error.
+fn way_out(error: &EngineError) -> Option<String> {
+    let EngineError::Unreachable { registry, reason, .. } = error else { return None };
+    let folder = "/etc/docker";
+    Some(if reason.contains("certificate") {
+        format!(
+            "put its authority's certificate into {folder}/certs.d/{registry}/ca.crt, or name the registry in \
+             \"insecure-registries\" of {folder}/daemon.json"
+        )
+    } else if reason.contains("TLS") {
+        format!("if it speaks plain HTTP, name it in \"insecure-registries\" of {folder}/daemon.json")
+    } else if registry == "docker.io" {
+        format!(
+            "is this machine on the internet? Behind a proxy set HTTPS_PROXY; name a mirror in \"registry-mirrors\" of \
+             {folder}/daemon.json; or bring the image in with `xcompose image load`, which reads what `docker save` writes"
+        )
+    } else {
+        "is it running, and is its name right? Behind a proxy set HTTPS_PROXY".to_owned()
+    })
 }
 
 /// An error and its causes in one line; a cause that only repeats what was said is left out, and so is the number that

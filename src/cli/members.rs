@@ -1,5 +1,6 @@
 //! A project's containers by what their labels say: whose replica, which number, for one command only or not.
 
+use crate::cli::failure::{Failure, Kind};
 use crate::engine::{ContainerState, Labels, Observed, ObservedContainer};
 use crate::planner::labels;
 use crate::values::names::ProjectName;
@@ -55,4 +56,14 @@ pub fn running_of<'a>(observed: &'a Observed, service: &str) -> Vec<&'a Observed
         (one_off(labels), number(labels).unwrap_or(u32::MAX))
     });
     found
+}
+
+/// A container of a service, whether it runs or not: the one of this number, or the first.
+pub fn existing<'a>(observed: &'a Observed, wanted: &str, index: u32) -> Result<&'a ObservedContainer, Failure> {
+    let mut found = of(observed, &[wanted]);
+    found.retain(|container| !one_off(&container.config.labels));
+    found.sort_by_key(|container| number(&container.config.labels).unwrap_or(u32::MAX));
+    let fits = |container: &&ObservedContainer| index == 0 || number(&container.config.labels) == Some(index);
+    let missing = || Kind::NotRunning { service: wanted.to_owned(), index }.into();
+    found.into_iter().find(fits).ok_or_else(missing)
 }

@@ -5,14 +5,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::cli::ui::Ui;
+use crate::cli::ui::parts::PartNews;
 use crate::cli::ui::progress::{Mode, News, Phase};
 use crate::engine::Progress;
 use crate::executor::Observer;
 use crate::executor::progress::{Kind, Resource, Status, Update};
 use crate::planner::plan::StepId;
+use crate::values::image_ref::ImageRef;
 
 /// How many of a failed build's last lines are shown where its output was not.
 const TAIL: usize = 20;
+
+/// What becomes of a layer that is sent.
+const SENT: [&str; 3] = ["Pushed", "Layer already exists", "Mounted from"];
 
 /// Shows what is done.
 pub struct Shown<'a> {
@@ -22,6 +27,8 @@ pub struct Shown<'a> {
     builds: Mutex<BTreeMap<String, Building>>,
     /// Unfinished lines of hooks, by where they run.
     hooks: Mutex<BTreeMap<String, Vec<u8>>>,
+    /// What was last said of each layer on its way.
+    layers: Mutex<BTreeMap<String, String>>,
 }
 
 #[derive(Debug, Default)]
@@ -39,6 +46,7 @@ impl<'a> Shown<'a> {
             attached: AtomicBool::new(false),
             builds: Mutex::default(),
             hooks: Mutex::default(),
+            layers: Mutex::default(),
         }
     }
 
@@ -93,6 +101,32 @@ impl<'a> Shown<'a> {
                 self.working(image, format!("{id} {}{of}", human(done)));
             }
         }
+    }
+
+    /// News of an image's layer on its way.
+    pub fn layer(&self, image: &ImageRef, progress: Progress) {
+        let mut layers = self.layers.lock().unwrap_or_else(PoisonError::into_inner);
+        let (id, phase, text, amount) = match progress {
+            Progress::Step { id, text } => (id, Phase::Working, Some(text), None),
+            Progress::Bytes { id, done, total } => {
+                // Nobody says when bytes begin to come: the first ones do.
+                let begins = layers.get(&id).is_some_and(|text| text == "Pulling fs layer");
+                (id, Phase::Working, begins.then(|| "Downloading".to_owned()), total.map(|total| (done, total)))
+            }
+            Progress::Done { id, cached } => {
+                // A push says itself what became of a layer.
+                let sent = layers.get(&id).filter(|text| SENT.iter().any(|word| text.starts_with(word))).cloned();
+                let text = sent.unwrap_or_else(|| if cached { "Already exists" } else { "Pull complete" }.to_owned());
+                (id, Phase::Done, Some(text), None)
+            }
+            Progress::Output { .. } | Progress::Warning { .. } => return,
+        };
+        if let Some(text) = text {
+            layers.insert(id.clone(), text);
+        }
+        let text = layers.get(&id).cloned().unwrap_or_default();
+        drop(layers);
+        self.ui.part(&PartNews { parent: format!("Image {image}"), id, phase, text, amount });
     }
 
     /// The last lines of a build that failed, where they have not been shown.
@@ -173,6 +207,10 @@ impl Observer for Shown<'_> {
             let details = update.detail.filter(|_| told).unwrap_or_default();
             self.ui.news(News { id, phase, text, details });
         }
+    }
+
+    fn travelling(&self, _: StepId, image: &ImageRef, progress: Progress) {
+        self.layer(image, progress);
     }
 
     fn building(&self, _: StepId, image: &str, progress: Progress) {

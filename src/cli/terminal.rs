@@ -88,6 +88,24 @@ impl Drop for Raw {
     }
 }
 
+/// A line that the user types and nobody sees.
+pub fn hidden_line() -> Result<String, Failure> {
+    let _raw = Raw::new();
+    let mut line = Vec::new();
+    for byte in std::io::stdin().lock().bytes() {
+        match byte.map_err(Failure::system("read the answer"))? {
+            b'\r' | b'\n' => break,
+            // Raw: what these keys mean is for us to know. Ctrl-C, Ctrl-D, backspace, Ctrl-U.
+            3 => return Err(Kind::Cancelled.into()),
+            4 if line.is_empty() => return Err(Kind::Cancelled.into()),
+            8 | 127 => drop(line.pop()),
+            21 => line.clear(),
+            other => line.push(other),
+        }
+    }
+    Ok(String::from_utf8_lossy(&line).into_owned())
+}
+
 /// Relays streams and signals until the process has ended; its exit code.
 pub async fn attend(process: Process) -> Result<i32, Failure> {
     let Process { terminal, mut status, signals } = process;

@@ -18,6 +18,9 @@ pub enum Subject {
     /// An image.
     #[error("image {0}")]
     Image(String),
+    /// A registry of images.
+    #[error("registry {0}")]
+    Registry(String),
     /// A project.
     #[error("project {0}")]
     Project(String),
@@ -86,6 +89,28 @@ pub enum EngineError {
         /// Its exit code.
         status: i32,
     },
+    /// Tell the user how to reach it, or to do without.
+    #[error("cannot reach registry {registry}{}: {reason}", if registry == host { String::new() } else { format!(" ({host})") })]
+    Unreachable {
+        /// As in the image's name.
+        registry: String,
+        /// Who did not answer.
+        host: String,
+        /// Why.
+        reason: String,
+    },
+    /// Tell the user to log in. `verb` is `pull` or `push`.
+    #[error("{verb} access denied for {image}, repository does not exist or may require '{}'{}", login(.registry), words(.said))]
+    Denied {
+        /// What was tried.
+        verb: &'static str,
+        /// Which.
+        image: String,
+        /// Whose.
+        registry: String,
+        /// The registry's own words.
+        said: String,
+    },
     /// Tell the user what this machine lacks; do not retry.
     #[error("{subject} needs {feature}, which this machine lacks")]
     Unsupported {
@@ -105,4 +130,13 @@ pub enum EngineError {
         #[source]
         source: Cause,
     },
+}
+
+/// The command that may help.
+fn login(registry: &str) -> String {
+    if registry == "docker.io" { "xcompose login".to_owned() } else { format!("xcompose login {registry}") }
+}
+
+fn words(said: &str) -> String {
+    if said.is_empty() { String::new() } else { format!(": {said}") }
 }

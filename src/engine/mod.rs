@@ -10,6 +10,7 @@ mod container;
 mod copy;
 mod error;
 mod event;
+mod image;
 mod limits;
 mod mount;
 mod observed;
@@ -28,6 +29,7 @@ use tokio::sync::mpsc;
 
 use crate::values::image_ref::ImageRef;
 use crate::values::names::{ContainerName, NetworkName, ProjectName, VolumeName};
+use crate::values::platform::Platform;
 use crate::values::signal::Signal;
 
 pub use build::{
@@ -39,6 +41,7 @@ pub use container::{ContainerConfig, Device, InjectedFile, Logging, NamespaceMod
 pub use copy::{CopyOptions, CopyOwner, Outside, Parents, SourceLink};
 pub use error::{Cause, EngineError, Subject};
 pub use event::{Event, EventAction};
+pub use image::{CommitConfig, DiskUse, ImageDetail, LoggedIn, Pruned, Pulled, Pushed, Share};
 pub use limits::{Resources, Seccomp, Security};
 pub use mount::{Mount, MountSource};
 pub use observed::{
@@ -147,6 +150,20 @@ pub trait Engine: Send + Sync {
 
     /// Every image of the store.
     async fn images(&self) -> Result<Vec<ObservedImage>, EngineError>;
+    /// Gets an image from its registry; one that is there already as the registry has it is as good. `None`: for this machine.
+    /// Layers are told of as steps.
+    async fn pull(
+        &self,
+        image: &ImageRef,
+        platform: Option<&Platform>,
+        progress: mpsc::Sender<Progress>,
+    ) -> Result<Pulled, EngineError>;
+    /// Sends an image to its registry. Layers are told of as steps.
+    async fn push(&self, image: &ImageRef, progress: mpsc::Sender<Progress>) -> Result<Pushed, EngineError>;
+    /// Has a registry check a name and a password, and keeps them for it.
+    async fn login(&self, registry: &str, user: &str, password: &str) -> Result<LoggedIn, EngineError>;
+    /// Forgets what a registry knows us by. Returns whether it was known.
+    async fn logout(&self, registry: &str) -> Result<bool, EngineError>;
     /// Builds an image.
     async fn build(&self, config: &BuildConfig, progress: mpsc::Sender<Progress>) -> Result<ImageId, EngineError>;
     /// Makes an image from an archive of a root file system.
@@ -159,6 +176,16 @@ pub trait Engine: Send + Sync {
     async fn tag_image(&self, image: &ImageRef, name: &ImageRef) -> Result<(), EngineError>;
     /// Takes a name away, and the image with its last name. Returns what was done, a line each (`Untagged: …`, `Deleted: …`).
     async fn remove_image(&self, image: &str, force: bool) -> Result<Vec<String>, EngineError>;
+    /// Looks into an image, by name, identity or the beginning of one.
+    async fn inspect_image(&self, image: &str) -> Result<ImageDetail, EngineError>;
+    /// Removes images that have no name (with `all`: every one) and that no container uses, and what builds and pulls have left.
+    async fn prune_images(&self, all: bool) -> Result<Pruned, EngineError>;
+    /// Makes an image from what a container has changed.
+    async fn commit_container(&self, id: &ContainerId, config: &CommitConfig) -> Result<ImageId, EngineError>;
+    /// Writes a container's file system as an archive.
+    async fn export_container(&self, id: &ContainerId, archive: OwnedFd) -> Result<(), EngineError>;
+    /// What lies on disk.
+    async fn disk_use(&self) -> Result<DiskUse, EngineError>;
 }
 
 /// What to wait for.

@@ -1,14 +1,15 @@
 //! What each action of a plan is for the engine, and in what words it is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::engine::{ContainerId, Engine, EngineError, Subject};
+use crate::engine::{ContainerId, Engine, EngineError, Progress, Subject};
 use crate::executor::progress::{Resource, Status, Update};
 use crate::executor::{Observer, Outcome, StepError, hook, wait};
-use crate::planner::plan::{Action, Cause, Condition, ContainerRef, InUse, Need, Plan, StepId, Target};
+use crate::planner::plan::{Action, Cause, Condition, ContainerRef, InUse, Loss, Need, Plan, StepId, Target};
+use crate::values::image_ref::ImageRef;
 use crate::values::names::ContainerName;
 
 /// News of a build that its observer has not yet seen.
@@ -21,6 +22,7 @@ pub(super) struct Calls<'r> {
     observer: &'r dyn Observer,
     /// What steps have made.
     made: Mutex<BTreeMap<StepId, ContainerId>>,
+    lost: Mutex<BTreeSet<ImageRef>>,
 }
 
 /// How a step is told: of what, and with which words at its beginning and end; none where it is part of another.
@@ -33,7 +35,7 @@ struct Words {
 impl<'r> Calls<'r> {
     /// For a plan of which nothing has been done.
     pub(super) fn new(plan: &'r Plan, engine: &'r dyn Engine, observer: &'r dyn Observer) -> Calls<'r> {
-        Calls { plan, engine, observer, made: Mutex::default() }
+        Calls { plan, engine, observer, made: Mutex::default(), lost: Mutex::default() }
     }
 
     /// The containers made so far.
@@ -46,7 +48,8 @@ impl<'r> Calls<'r> {
             }
             _ => None,
         });
-        Outcome { made: named.collect() }
+        let lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        Outcome { made: named.collect(), lost }
     }
 
     /// Does one step and tells of it.
@@ -75,6 +78,13 @@ impl<'r> Calls<'r> {
                 Ok(())
             }
             Err(error) => {
+                if let Action::PullImage { image, loss: Loss::Bearable, .. }
+                | Action::PushImage { image, loss: Loss::Bearable } = &step.action
+                {
+                    tell(Status::Warning, Some(error.to_string()));
+                    self.lost.lock().unwrap_or_else(PoisonError::into_inner).insert(image.clone());
+                    return Ok(());
+                }
                 tell(Status::Error, Some(error.to_string()));
                 Err(error.into())
             }
@@ -93,6 +103,12 @@ impl<'r> Calls<'r> {
         }
     }
 
+    async fn travelling(&self, id: StepId, image: &ImageRef, mut news: mpsc::Receiver<Progress>) {
+        while let Some(progress) = news.recv().await {
+            self.observer.travelling(id, image, progress);
+        }
+    }
+
     async fn call(&self, id: StepId, action: &Action) -> Result<(), EngineError> {
         let engine = self.engine;
         let find = |target: &Target| self.id_of(&target.container);
@@ -107,6 +123,16 @@ impl<'r> Calls<'r> {
                 };
                 let (built, ()) = futures_util::future::join(build, tell).await;
                 built.map(drop)
+            }
+            Action::PullImage { image, platform, .. } => {
+                let (sender, news) = mpsc::channel(BUILD_NEWS);
+                let pull = engine.pull(image, platform.as_ref(), sender);
+                futures_util::future::join(pull, self.travelling(id, image, news)).await.0.map(drop)
+            }
+            Action::PushImage { image, .. } => {
+                let (sender, news) = mpsc::channel(BUILD_NEWS);
+                let push = engine.push(image, sender);
+                futures_util::future::join(push, self.travelling(id, image, news)).await.0.map(drop)
             }
             Action::CreateNetwork(config) => match engine.create_network(config).await {
                 Err(EngineError::Exists(_)) => Ok(()),
@@ -197,6 +223,8 @@ fn words(action: &Action, cause: &Cause) -> Option<Words> {
     let (resource, begin, end) = match action {
         Action::Wait { .. } | Action::RunHook { .. } => return None,
         Action::Build { image, .. } => (Resource::Image(image.clone()), Some(Building), Some(Built)),
+        Action::PullImage { image, .. } => (Resource::Image(image.to_string()), Some(Pulling), Some(Pulled)),
+        Action::PushImage { image, .. } => (Resource::Image(image.to_string()), Some(Pushing), Some(Pushed)),
         Action::CreateNetwork(config) => (Resource::Network(config.name.clone()), Some(Creating), Some(Created)),
         Action::RemoveNetwork { name, .. } => (Resource::Network(name.clone()), Some(Removing), Some(Removed)),
         Action::CreateVolume(config) => (Resource::Volume(config.name.clone()), Some(Creating), Some(Created)),

@@ -39,6 +39,10 @@ pub enum Resource {
 pub enum Status {
     Building,
     Built,
+    Pulling,
+    Pulled,
+    Pushing,
+    Pushed,
     Creating,
     Created,
     Recreate,
@@ -83,11 +87,10 @@ impl Status {
     pub fn kind(self) -> Kind {
         use Status::*;
         match self {
-            Building | Creating | Recreate | Starting | Waiting | Stopping | Restarting | Killing | Removing => {
-                Kind::Working
-            }
-            Built | Created | Recreated | Running | Started | Healthy | Exited | Stopped | Killed | Paused
-            | Unpaused | Removed => Kind::Done,
+            Building | Pulling | Pushing | Creating | Recreate | Starting | Waiting | Stopping | Restarting
+            | Killing | Removing => Kind::Working,
+            Built | Pulled | Pushed | Created | Recreated | Running | Started | Healthy | Exited | Stopped | Killed
+            | Paused | Unpaused | Removed => Kind::Done,
             InUse | Warning => Kind::Warning,
             Error => Kind::Error,
         }

@@ -82,6 +82,20 @@ pub enum PlanError {
         /// The platform.
         platform: String,
     },
+    /// The image that is there is for another platform, and may not be fetched.
+    #[error(
+        "image {image} was found but does not match the specified platform of service {service}: wanted {wanted}, actual: {found}"
+    )]
+    Platform {
+        /// Who wants it.
+        service: ServiceName,
+        /// Which.
+        image: String,
+        /// For what.
+        wanted: String,
+        /// What it is for.
+        found: String,
+    },
     /// A container shares something with a service that has no container.
     #[error("cannot share {what} with service {donor}: container missing")]
     DonorMissing {

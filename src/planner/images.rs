@@ -41,6 +41,11 @@ pub fn plan(project: &Project, observed: &Observed, request: &Request) -> Result
         [] => project.services.keys().cloned().collect(),
         services => services.iter().cloned().collect(),
     };
+    let pull = match &request.operation {
+        Operation::Up(up) => up.pull,
+        Operation::Run(run) => run.pull,
+        _ => None,
+    };
     let none = Options::default();
     let (policy, dependencies, options, platforms) = match &request.operation {
         Operation::Up(up) => (up.build, up.dependencies, &none, Platforms::Own),
@@ -58,10 +63,10 @@ pub fn plan(project: &Project, observed: &Observed, request: &Request) -> Result
         let Some(service) = known(project, &name) else { continue };
         let Some(build) = &service.build else { continue };
         let missing = !observed.images.contains_key(&service.image);
-        let cause = match (policy, service.pull_policy) {
+        let cause = match (policy, pull.or(service.pull_policy)) {
             (BuildPolicy::Never, _) => continue,
-            (BuildPolicy::Always, _) | (_, PullPolicy::Build) => Cause::Asked,
-            (BuildPolicy::Missing, PullPolicy::Never) => continue,
+            (BuildPolicy::Always, _) | (_, Some(PullPolicy::Build)) => Cause::Asked,
+            (BuildPolicy::Missing, Some(PullPolicy::Never)) => continue,
             (BuildPolicy::Missing, _) if missing => Cause::Missing,
             (BuildPolicy::Missing, _) => continue,
         };

@@ -28,6 +28,7 @@ pub mod plan;
 pub mod request;
 mod run;
 mod start;
+pub mod transfers;
 mod volumes;
 
 use crate::engine::Observed;
@@ -59,6 +60,8 @@ pub fn plan(wanted: Wanted<'_>, observed: &Observed, request: &Request) -> Resul
         Operation::Up(up) => converge::plan(project()?, observed, &request.services, up),
         Operation::Run(run) => run::plan(project()?, observed, &request.services, run),
         Operation::Build(_) => images::plan(project()?, observed, request),
+        // All there is to it has to be done before anything is compared: [`transfers`].
+        Operation::Pull(_) | Operation::Push(_) => Ok(Plan::default()),
         Operation::Start { wait } => existing(Unknown::Refuse)?.start(*wait),
         Operation::Stop { grace } => Ok(existing(Unknown::Refuse)?.stop(*grace)),
         Operation::Restart { grace, dependents } => existing(Unknown::Refuse)?.restart(*grace, *dependents),

@@ -7,7 +7,9 @@ mod text;
 use std::time::Duration;
 
 use crate::engine::{BuildConfig, ContainerConfig, ContainerId, ExecConfig, NetworkConfig, VolumeConfig};
+use crate::values::image_ref::ImageRef;
 use crate::values::names::{ContainerName, NetworkName, ServiceName, VolumeName};
+use crate::values::platform::Platform;
 use crate::values::signal::Signal;
 
 /// What is to be done, and in what order.
@@ -65,6 +67,22 @@ pub enum Action {
         image: String,
         /// How.
         config: Box<BuildConfig>,
+    },
+    /// Gets an image from its registry.
+    PullImage {
+        /// Which.
+        image: ImageRef,
+        /// `None`: the machine's own.
+        platform: Option<Platform>,
+        /// What it means if that fails.
+        loss: Loss,
+    },
+    /// Sends an image to its registry.
+    PushImage {
+        /// Which.
+        image: ImageRef,
+        /// What it means if that fails.
+        loss: Loss,
     },
     /// Makes a network; one that exists meanwhile is as good.
     CreateNetwork(Box<NetworkConfig>),
@@ -170,6 +188,15 @@ pub struct HookRun {
     pub exec: ExecConfig,
 }
 
+/// What it means that an image can't be had or sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// The step fails.
+    Fatal,
+    /// A warning: it can be built, or the user said so.
+    Bearable,
+}
+
 /// What if a thing that is to be removed is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum InUse {
@@ -259,6 +286,8 @@ pub enum Cause {
     NotConnected(NetworkName),
     /// It does not mount that volume, as it should.
     NotMounted(VolumeName),
+    /// It was fetched longer ago than its pull policy allows.
+    Old,
     /// A part of replacing a container.
     Replacement,
     /// An earlier command was cut short.
@@ -348,7 +377,7 @@ impl Plan {
         StepId(self.steps.len() - 1)
     }
 
-    /// This plan of builds and what follows it, as one to be read: a container is made when its image is.
+    /// This plan of pulls and builds and what follows it, as one to be read: a container is made when its image is.
     pub fn followed_by(mut self, rest: Plan) -> Plan {
         let shift = self.steps.len();
         for Step { mut action, cause, after } in rest.steps {
@@ -361,6 +390,7 @@ impl Plan {
             if let Action::CreateContainer { config, .. } = &action {
                 let builds = self.numbered().filter(|(_, step)| match &step.action {
                     Action::Build { config: build, .. } => build.tags.contains(&config.image),
+                    Action::PullImage { image, .. } => *image == config.image,
                     _ => false,
                 });
                 after.extend(builds.map(|(id, _)| id));
@@ -406,6 +436,8 @@ impl Action {
             | Action::RemoveContainer { target, .. } => vec![&mut target.container],
             Action::Wait { containers, .. } => containers.iter_mut().map(|target| &mut target.container).collect(),
             Action::Build { .. }
+            | Action::PullImage { .. }
+            | Action::PushImage { .. }
             | Action::CreateNetwork(_)
             | Action::RemoveNetwork { .. }
             | Action::CreateVolume(_)

@@ -8,7 +8,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::engine::Labels;
-use crate::planner::plan::Question;
+use crate::planner::plan::{Loss, Question};
+use crate::spec::project::service::PullPolicy;
 use crate::values::names::{ContainerName, ServiceName};
 use crate::values::signal::Signal;
 
@@ -30,6 +31,10 @@ pub enum Operation {
     Run(Run),
     /// Make images: `build`.
     Build(Build),
+    /// Fetch images: `pull`.
+    Pull(Pull),
+    /// Send images: `push`.
+    Push(Push),
     /// Start what exists, with its dependencies: `start`.
     Start {
         /// Whether to wait until everything runs and is healthy.
@@ -85,6 +90,8 @@ pub struct Up {
     pub until: Until,
     /// When images are built.
     pub build: BuildPolicy,
+    /// In place of every service's own `pull_policy`.
+    pub pull: Option<PullPolicy>,
     /// Also make networks and volumes that no service uses (`--all-resources`).
     pub unused_resources: UnusedResources,
     /// What the user has agreed to.
@@ -261,6 +268,8 @@ pub struct Run {
     pub orphans: Orphans,
     /// When images are built.
     pub build: BuildPolicy,
+    /// In place of every service's own `pull_policy`.
+    pub pull: Option<PullPolicy>,
     /// What the user has agreed to.
     pub answers: Answers,
 }
@@ -320,6 +329,37 @@ pub struct Build {
     pub ssh: BTreeMap<String, Option<PathBuf>>,
     /// Memory of each command, bytes.
     pub memory: Option<u64>,
+}
+
+/// What to fetch, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pull {
+    /// Whether dependencies of the named services are fetched too (`--include-deps`).
+    pub dependencies: Dependencies,
+    /// In place of every service's own (`--policy`).
+    pub policy: Option<PullPolicy>,
+    /// What becomes of images that could be built.
+    pub buildable: Buildable,
+    /// What it means if one can't be fetched (`--ignore-pull-failures`).
+    pub failures: Loss,
+}
+
+/// What `pull` does with images that could be built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Buildable {
+    /// It tries to fetch them.
+    Fetch,
+    /// `--ignore-buildable`.
+    Skip,
+}
+
+/// What to send, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Push {
+    /// Whether dependencies of the named services are sent too (`--include-deps`).
+    pub dependencies: Dependencies,
+    /// What it means if one can't be sent (`--ignore-push-failures`).
+    pub failures: Loss,
 }
 
 /// Which stopped containers go.

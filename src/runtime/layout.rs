@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! DATA (/var/lib/xcompose, $XCOMPOSE_DATA)         lasts
-//!   images/{blobs/sha256/HEX, layers/HEX, cache/KEY, tmp, names.json, lock, hold}
+//!   images/{blobs/sha256/HEX, layers/HEX, cache/KEY, partial/HEX, tmp, names.json, lock, hold}
 //!   init                                            the topmost lower layer of every container
 //!   volumes/NAME/{volume.json, _data}
 //!   networks/{NAME.json, NAME.leases, loopback, lock}

@@ -24,17 +24,18 @@ use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::engine::*;
 use crate::runtime::client::Client;
 use crate::runtime::container::record::{Container, Standing};
-use crate::runtime::container::{copy, create, find, log, remove, rename, top, usage};
+use crate::runtime::container::{commit, copy, create, find, log, remove, rename, top, usage};
 use crate::runtime::image::remove::InUse;
-use crate::runtime::image::store::Store;
+use crate::runtime::image::store::{Store, failed};
 use crate::runtime::layout::Layout;
 use crate::runtime::network::record::NetworkRecord;
 use crate::runtime::network::{NetworkError, Networks};
@@ -42,6 +43,7 @@ use crate::runtime::supervisor::control::{Answer, Channel, Request, Streams};
 use crate::runtime::volume::Volumes;
 use crate::values::image_ref::ImageRef;
 use crate::values::names::{ContainerName, NetworkName, ProjectName, VolumeName};
+use crate::values::platform::Platform;
 use crate::values::signal::Signal;
 
 /// The engine as a command holds it.
@@ -49,6 +51,8 @@ use crate::values::signal::Signal;
 pub struct Runtime {
     layout: Layout,
     client: Client,
+    /// Layers that may come in at once.
+    downloads: Arc<Semaphore>,
 }
 
 /// Runs this process as keeper or supervisor if its first argument says so; a command line otherwise (`None`).
@@ -71,7 +75,8 @@ pub fn role() -> Option<ExitCode> {
 impl Runtime {
     /// The engine whose things lie where `layout` says; nothing is made yet.
     pub fn new(layout: Layout) -> Runtime {
-        Runtime { client: Client { layout: layout.clone(), program: keeper::SELF.into() }, layout }
+        let client = Client { layout: layout.clone(), program: keeper::SELF.into() };
+        Runtime { client, layout, downloads: Arc::new(Semaphore::new(image::pull::DOWNLOADS)) }
     }
 
     /// The same, with keepers started from another copy of this program: for callers that are not it themselves.
@@ -165,6 +170,15 @@ impl Runtime {
             all.extend(self.containers(&project)?);
         }
         Ok(all)
+    }
+
+    /// The images of all containers.
+    fn images_in_use(&self) -> Result<Vec<InUse>, EngineError> {
+        let used = |(container, _): (Container, Standing)| InUse {
+            image: container.image,
+            holder: format!("container {}", container.config.name),
+        };
+        Ok(self.in_use()?.into_iter().map(used).collect())
     }
 
     /// Takes off the file systems that a removed container's volumes show, where no other container has the volume.
@@ -511,6 +525,28 @@ impl Engine for Runtime {
         Ok(Store::open(&self.layout)?.list()?.iter().map(image::Image::observed).collect())
     }
 
+    async fn pull(
+        &self,
+        image: &ImageRef,
+        platform: Option<&Platform>,
+        progress: mpsc::Sender<Progress>,
+    ) -> Result<Pulled, EngineError> {
+        let store = Store::open(&self.layout)?;
+        image::pull::pull(&store, image, platform, self.downloads.clone(), progress).await
+    }
+
+    async fn push(&self, image: &ImageRef, progress: mpsc::Sender<Progress>) -> Result<Pushed, EngineError> {
+        image::push::push(&Store::open(&self.layout)?, image, progress).await
+    }
+
+    async fn login(&self, registry: &str, user: &str, password: &str) -> Result<LoggedIn, EngineError> {
+        image::login::login(registry, user, password).await
+    }
+
+    async fn logout(&self, registry: &str) -> Result<bool, EngineError> {
+        image::login::logout(registry).await
+    }
+
     async fn build(&self, config: &BuildConfig, progress: mpsc::Sender<Progress>) -> Result<ImageId, EngineError> {
         let config = config.clone();
         self.blocking(move |layout| build::build(layout, &config, &progress)).await
@@ -537,15 +573,75 @@ impl Engine for Runtime {
     }
 
     async fn remove_image(&self, image: &str, force: bool) -> Result<Vec<String>, EngineError> {
-        let used: Vec<InUse> = self
-            .in_use()?
-            .into_iter()
-            .map(|(container, _)| InUse {
-                image: container.image,
-                holder: format!("container {}", container.config.name),
-            })
-            .collect();
-        let image = image.to_owned();
+        let (used, image) = (self.images_in_use()?, image.to_owned());
         self.blocking(move |layout| Store::open(layout)?.remove(&image, force, &used)).await
     }
+
+    async fn inspect_image(&self, image: &str) -> Result<ImageDetail, EngineError> {
+        Store::open(&self.layout)?.detail(image)
+    }
+
+    async fn prune_images(&self, all: bool) -> Result<Pruned, EngineError> {
+        let used = self.images_in_use()?;
+        self.blocking(move |layout| {
+            let store = Store::open(layout)?;
+            let size = || Ok::<_, EngineError>(store.images_share(&used)?.size + store.cache_share()?.size);
+            let before = size()?;
+            let lines = store.prune(all, &used)?;
+            Ok(Pruned { lines, reclaimed: before.saturating_sub(size()?) })
+        })
+        .await
+    }
+
+    async fn commit_container(&self, id: &ContainerId, config: &CommitConfig) -> Result<ImageId, EngineError> {
+        let (_, container, standing) = self.load(id)?;
+        let running = matches!(standing.state, ContainerState::Running { paused: false, .. });
+        let freeze = config.pause && running;
+        if freeze {
+            self.pause_container(id, true).await?;
+        }
+        let config = config.clone();
+        let made = self.blocking(move |layout| commit::commit(layout, &container, &config)).await;
+        if freeze {
+            self.pause_container(id, false).await?;
+        }
+        made
+    }
+
+    async fn export_container(&self, id: &ContainerId, archive: OwnedFd) -> Result<(), EngineError> {
+        let (_, container, _) = self.load(id)?;
+        self.blocking(move |layout| commit::export(layout, &container, archive)).await
+    }
+
+    async fn disk_use(&self) -> Result<DiskUse, EngineError> {
+        let (used, containers) = (self.images_in_use()?, self.in_use()?);
+        self.blocking(move |layout| {
+            let store = Store::open(layout)?;
+            let mut found =
+                DiskUse { images: store.images_share(&used)?, cache: store.cache_share()?, ..DiskUse::default() };
+            let weigh = |path: PathBuf| {
+                let weighed = image::detail::weigh(&path);
+                weighed.map(|(_, size)| size).map_err(failed("read", Subject::Path(path.display().to_string())))
+            };
+            for (container, standing) in &containers {
+                let size = weigh(layout.container(&container.config.project, &container.id).join("upper"))?;
+                let active =
+                    matches!(standing.state, ContainerState::Running { .. } | ContainerState::Restarting { .. });
+                add(&mut found.containers, size, active);
+            }
+            for volume in Volumes::open(layout).list()? {
+                let name = &volume.config.name;
+                let used = containers.iter().any(|(container, _)| container.volumes.values().any(|used| used == name));
+                add(&mut found.volumes, weigh(layout.volume(name).join("_data"))?, used);
+            }
+            Ok(found)
+        })
+        .await
+    }
+}
+
+fn add(share: &mut Share, size: u64, active: bool) {
+    share.total += 1;
+    share.size += size;
+    if active { share.active += 1 } else { share.reclaimable += size }
 }

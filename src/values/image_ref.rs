@@ -74,6 +74,11 @@ impl ImageRef {
         self.with_suffix(self.familiar_name(), self.tag())
     }
 
+    /// The same repository by the digest of a manifest, without a tag.
+    pub fn pinned(&self, digest: &str) -> ImageRef {
+        ImageRef { tag: Tag::None, digest: Some(digest.to_owned()), ..self.clone() }
+    }
+
     /// What makes two names one.
     fn parts(&self) -> (&str, &str, Option<&str>, Option<&str>) {
         (&self.registry, &self.repository, self.tag(), self.digest())

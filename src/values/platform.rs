@@ -24,6 +24,18 @@ impl Platform {
         };
         Platform { os: "linux".to_owned(), architecture: architecture.to_owned(), variant: String::new() }
     }
+
+    /// Whether something for this platform is for the `wanted` one too: no variant is any variant, and `arm64` is `arm64/v8`.
+    pub fn serves(&self, wanted: &Platform) -> bool {
+        let variant = |platform: &Platform| match (platform.architecture.as_str(), platform.variant.as_str()) {
+            ("arm64", "v8") => String::new(),
+            (_, variant) => variant.to_owned(),
+        };
+        let (own, wanted_variant) = (variant(self), variant(wanted));
+        self.os == wanted.os
+            && self.architecture == wanted.architecture
+            && (own.is_empty() || wanted_variant.is_empty() || own == wanted_variant)
+    }
 }
 
 /// The text names no platform.

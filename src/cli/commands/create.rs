@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use crate::cli::context::{Context, Need, Stack};
 use crate::cli::failure::{Exit, Failure};
 use crate::planner::request::{Answers, BuildPolicy, Recreate, Request, Until, Up};
+use crate::spec::project::service::PullPolicy;
 use crate::values::names::ServiceName;
 
 /// Creates containers for a service
@@ -27,7 +28,7 @@ pub struct Making {
     /// Don't build an image, even if it's policy
     #[arg(long)]
     pub no_build: bool,
-    /// Pull image before running ("missing"|"never"|"build"); "always" needs a registry, which is not supported yet
+    /// Pull image before running ("always"|"missing"|"never"|"build")
     #[arg(long, value_name = "WHEN", default_value = "policy")]
     pub pull: String,
     /// Pull without printing progress information
@@ -57,6 +58,7 @@ impl Create {
     /// Makes containers and what they need; starts none.
     pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         self.making.check()?;
+        context.ui().quiet_parts(self.making.quiet_pull);
         let stack = self.making.load(context, &self.services)?;
         let up = Up { until: Until::Created, ..self.making.up(context, &stack)? };
         context.carry_out(&stack, "create", Request::up(&stack.named(&self.services)?, up)).await?;
@@ -82,15 +84,7 @@ impl Making {
         if self.force_recreate && self.no_recreate {
             return Err(Failure::usage("--force-recreate and --no-recreate are incompatible"));
         }
-        self.build_policy().map(|_| ())
-    }
-
-    fn build_policy(&self) -> Result<BuildPolicy, Failure> {
-        Ok(match (pull(&self.pull)?, self.build, self.no_build) {
-            (_, _, true) => BuildPolicy::Never,
-            (BuildPolicy::Always, _, _) | (_, true, _) => BuildPolicy::Always,
-            (policy, _, _) => policy,
-        })
+        pull(&self.pull).map(drop)
     }
 
     /// The request, as far as these flags make it.
@@ -109,7 +103,12 @@ impl Making {
             recreate_dependencies: if self.no_recreate { Recreate::Never } else { Recreate::Diverged },
             scale: self.scales()?,
             orphans: context.orphans(stack, remove),
-            build: self.build_policy()?,
+            build: match (self.build, self.no_build) {
+                (_, true) => BuildPolicy::Never,
+                (true, _) => BuildPolicy::Always,
+                _ => BuildPolicy::Missing,
+            },
+            pull: pull(&self.pull)?,
             unused_resources: context.unused_resources(),
             answers: if self.yes { Answers::Yes } else { Answers::default() },
             ..Up::default()
@@ -127,12 +126,14 @@ impl Making {
     }
 }
 
-/// What `--pull` says of building; pulling itself needs a registry.
-pub fn pull(word: &str) -> Result<BuildPolicy, Failure> {
+/// What `--pull` says in place of every service's own policy.
+pub fn pull(word: &str) -> Result<Option<PullPolicy>, Failure> {
     match word {
-        "policy" | "missing" | "if_not_present" | "never" => Ok(BuildPolicy::Missing),
-        "build" => Ok(BuildPolicy::Always),
-        "always" => Err(Failure::usage("--pull always needs a registry, which xcompose does not support yet")),
+        "policy" => Ok(None),
+        "missing" | "if_not_present" => Ok(Some(PullPolicy::Missing)),
+        "never" => Ok(Some(PullPolicy::Never)),
+        "build" => Ok(Some(PullPolicy::Build)),
+        "always" => Ok(Some(PullPolicy::Always)),
         other => Err(Failure::usage(format!("invalid --pull option {other:?}"))),
     }
 }

@@ -1,5 +1,8 @@
 //! `xcompose image …`: the store. Docker Compose leaves this to Docker.
 
+mod inspect;
+mod travel;
+
 use std::fs::File;
 use std::io::IsTerminal;
 use std::os::fd::{AsFd, OwnedFd};
@@ -10,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::cli::commands::image_build;
 use crate::cli::commands::images::{bare, created, short};
+use crate::cli::commands::system::prune;
 use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::ui::table::Table;
@@ -90,6 +94,57 @@ enum Command {
         #[arg(value_name = "NAME")]
         name: String,
     },
+    /// Download an image from a registry
+    Pull {
+        /// The image
+        #[arg(value_name = "NAME[:TAG|@DIGEST]")]
+        name: String,
+        /// Which of several platforms (default: this machine's)
+        #[arg(long, value_name = "OS/ARCHITECTURE")]
+        platform: Option<String>,
+        /// Print only the image's name
+        #[arg(short, long)]
+        quiet: bool,
+    },
+    /// Upload an image to a registry
+    Push {
+        /// The image
+        #[arg(value_name = "NAME[:TAG]")]
+        name: String,
+        /// Print only the image's name
+        #[arg(short, long)]
+        quiet: bool,
+    },
+    /// Display detailed information on images
+    Inspect {
+        /// The images, by name or id
+        #[arg(value_name = "IMAGE", required = true)]
+        images: Vec<String>,
+        /// Format output: 'json', or a Go template of fields
+        #[arg(short, long)]
+        format: Option<String>,
+    },
+    /// Show the history of an image
+    History {
+        /// The image, by name or id
+        #[arg(value_name = "IMAGE")]
+        image: String,
+        /// Only show image IDs
+        #[arg(short, long)]
+        quiet: bool,
+        /// Don't truncate output
+        #[arg(long)]
+        no_trunc: bool,
+    },
+    /// Remove images that no container uses and have no name, and what builds and pulls have left
+    Prune {
+        /// Remove all images that no container uses, not just those without a name
+        #[arg(short, long)]
+        all: bool,
+        /// Do not ask
+        #[arg(short, long)]
+        force: bool,
+    },
     /// Build an image from a Dockerfile
     Build(Box<image_build::Build>),
 }
@@ -137,6 +192,13 @@ impl Image {
                 }
             }
             Command::Tag { image, name } => engine.tag_image(&reference(&image)?, &reference(&name)?).await?,
+            Command::Pull { name, platform, quiet } => {
+                travel::pull(context, &name, platform.as_deref(), quiet).await?;
+            }
+            Command::Push { name, quiet } => travel::push(context, &name, quiet).await?,
+            Command::Inspect { images, format } => inspect::inspect(context, &images, format.as_deref()).await?,
+            Command::History { image, quiet, no_trunc } => inspect::history(context, &image, quiet, no_trunc).await?,
+            Command::Prune { all, force } => prune(context, all, force).await?,
             Command::Build(build) => return build.run(context).await,
         }
         Ok(Exit::SUCCESS)
@@ -207,7 +269,7 @@ async fn list(context: &Context<'_>, name: Option<&str>, format: &Format, quiet:
     Ok(())
 }
 
-fn reference(text: &str) -> Result<ImageRef, Failure> {
+pub(super) fn reference(text: &str) -> Result<ImageRef, Failure> {
     text.parse().map_err(|error| Failure::usage(format!("{error}")))
 }
 

@@ -66,7 +66,7 @@ pub struct Run {
     /// Publish a container's port(s) to the host
     #[arg(short, long, value_name = "PORT")]
     publish: Vec<String>,
-    /// Pull image before running ("missing"|"never"|"build"); "always" needs a registry, which is not supported yet
+    /// Pull image before running ("always"|"missing"|"never")
     #[arg(long, value_name = "WHEN", default_value = "policy")]
     pull: String,
     /// Don't print anything but what the command prints
@@ -247,7 +247,8 @@ impl Run {
             start: if self.detach { RunStart::Detached } else { RunStart::Attached },
             dependencies: if self.no_deps { Dependencies::Exclude } else { Dependencies::Include },
             orphans: context.orphans(stack, self.remove_orphans),
-            build: if self.build { BuildPolicy::Always } else { pull(&self.pull)? },
+            build: if self.build { BuildPolicy::Always } else { BuildPolicy::Missing },
+            pull: pull(&self.pull)?,
             answers: Answers::default(),
         })
     }

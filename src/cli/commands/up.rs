@@ -90,6 +90,7 @@ impl Up {
     pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         self.check()?;
         context.ui().quiet_builds(self.quiet_build || self.making.quiet_pull);
+        context.ui().quiet_parts(self.making.quiet_pull);
         let (mut stack, request) = self.request(context)?;
         provider::up(context, &mut stack).await?;
         if !self.in_foreground() || context.dry_run() {

@@ -3,6 +3,7 @@
 pub mod container;
 pub mod logs;
 pub mod menu;
+pub mod parts;
 pub mod progress;
 pub mod style;
 pub mod table;
@@ -16,6 +17,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::ui::logs::{Form, LogPrinter};
 use crate::cli::ui::menu::{Above, Menu};
+use crate::cli::ui::parts::PartNews;
 use crate::cli::ui::progress::{Mode, News, Progress, Screen};
 use crate::cli::ui::style::Ansi;
 use crate::spec::diagnostic::Diagnostic;
@@ -46,6 +48,7 @@ pub struct Ui {
     stdout: Mutex<std::io::BufWriter<Above<std::io::Stdout>>>,
     progress: Mutex<Option<Progress>>,
     quiet_builds: AtomicBool,
+    quiet_parts: AtomicBool,
 }
 
 impl Ui {
@@ -59,6 +62,7 @@ impl Ui {
             stdout: Mutex::new(std::io::BufWriter::with_capacity(1 << 16, stdout)),
             progress: Mutex::new(None),
             quiet_builds: AtomicBool::new(false),
+            quiet_parts: AtomicBool::new(false),
         }
     }
 
@@ -198,9 +202,23 @@ impl Ui {
         self.quiet_builds.load(Ordering::Relaxed)
     }
 
+    /// Layers are not shown, only images (`--quiet-pull`).
+    pub fn quiet_parts(&self, quiet: bool) {
+        self.quiet_parts.store(quiet, Ordering::Relaxed);
+    }
+
     /// News of the operation.
     pub fn news(&self, news: News) {
         let bytes = lock(&self.progress).as_mut().map(|progress| progress.news(news)).unwrap_or_default();
+        self.show(&bytes);
+    }
+
+    /// News of a part of something, as a layer of an image.
+    pub fn part(&self, news: &PartNews) {
+        if self.quiet_parts.load(Ordering::Relaxed) {
+            return;
+        }
+        let bytes = lock(&self.progress).as_mut().map(|progress| progress.part(news)).unwrap_or_default();
         self.show(&bytes);
     }
 

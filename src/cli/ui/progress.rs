@@ -4,6 +4,7 @@
 use std::io::Write;
 use std::time::Instant;
 
+use crate::cli::ui::parts::{PartNews, Parts};
 use crate::cli::ui::style;
 
 /// How progress is shown.
@@ -30,6 +31,18 @@ pub enum Phase {
     Warning,
     /// Failed.
     Error,
+}
+
+impl Phase {
+    /// For whoever reads objects.
+    fn word(self) -> &'static str {
+        match self {
+            Phase::Working => "Working",
+            Phase::Done => "Done",
+            Phase::Warning => "Warning",
+            Phase::Error => "Error",
+        }
+    }
 }
 
 /// One piece of news.
@@ -72,6 +85,8 @@ struct Row {
     news: News,
     began: Instant,
     ended: Option<Instant>,
+    /// Shown while it is under way.
+    parts: Parts,
 }
 
 const SPINNER: [&str; 10] = ["⠋", "⠙", "⠹", "⠸", "⠼", "⠴", "⠦", "⠧", "⠇", "⠏"];
@@ -100,10 +115,26 @@ impl Progress {
                     row.ended = ended;
                     row.news = news;
                 }
-                None => self.rows.push(Row { news, began: now, ended }),
+                None => self.rows.push(Row { news, began: now, ended, parts: Parts::default() }),
             }
         }
         written
+    }
+
+    /// Takes news of a part; returns what is to be written at once.
+    pub fn part(&mut self, part: &PartNews) -> Vec<u8> {
+        if !self.rows.iter().any(|row| row.news.id == part.parent) {
+            let news =
+                News { id: part.parent.clone(), phase: Phase::Working, text: String::new(), details: String::new() };
+            self.rows.push(Row { news, began: Instant::now(), ended: None, parts: Parts::default() });
+        }
+        let row = self.rows.iter_mut().find(|row| row.news.id == part.parent);
+        let fresh = row.is_some_and(|row| row.parts.news(part));
+        match self.mode {
+            Mode::Plain if fresh => format!(" {} {}\n", part.id, part.text).into_bytes(),
+            Mode::Json => part_object(part).into_bytes(),
+            Mode::Plain | Mode::Tty | Mode::Quiet => Vec::new(),
+        }
     }
 
     /// The table as it stands, drawn over the last one. Never taller than the screen.
@@ -141,15 +172,7 @@ impl Progress {
             }
         };
         put("id", &news.id);
-        put(
-            "status",
-            match news.phase {
-                Phase::Working => "Working",
-                Phase::Done => "Done",
-                Phase::Warning => "Warning",
-                Phase::Error => "Error",
-            },
-        );
+        put("status", news.phase.word());
         put("text", &news.text);
         put("details", &news.details);
         if self.dry_run {
@@ -167,7 +190,15 @@ impl Progress {
         let mut lines = vec![cut(&format!("{head}{} {done}/{}", self.operation, self.rows.len()), screen.columns)];
         let all = self.rows.len() < room;
         if all {
-            lines.extend(self.rows.iter().map(|row| self.line(row, screen)));
+            let mut space = room.saturating_sub(1 + self.rows.len());
+            for row in &self.rows {
+                lines.push(self.line(row, screen));
+                if row.news.phase == Phase::Working {
+                    let parts = row.parts.lines(space);
+                    space -= parts.len();
+                    lines.extend(parts.iter().map(|part| cut(&format!("   {part}"), screen.columns)));
+                }
+            }
         } else {
             // What is under way and what failed is worth more than what is done; the rest is a number.
             let space = room.saturating_sub(2);
@@ -212,7 +243,8 @@ impl Progress {
         let longest = self.rows.iter().map(|row| row.news.id.chars().count()).max().unwrap_or(0);
         let elapsed = row.ended.unwrap_or_else(Instant::now).duration_since(row.began);
         let timer = format!("{:.1}s", elapsed.as_secs_f64());
-        let text = format!("{:<longest$} {} {}", row.news.id, row.news.text, row.news.details);
+        let sum = if row.news.phase == Phase::Working { row.parts.sum() } else { String::new() };
+        let text = format!("{:<longest$} {} {}{sum}", row.news.id, row.news.text, row.news.details);
         // The mark and the blanks around it take three columns, the blank before the timer one.
         let room = screen.columns.saturating_sub(3 + 1 + timer.chars().count() + 1);
         let text = cut(text.trim_end(), room);
@@ -223,6 +255,23 @@ impl Progress {
             format!(" {mark} {text:<room$} {timer}")
         }
     }
+}
+
+fn part_object(part: &PartNews) -> String {
+    let mut object = serde_json::Map::new();
+    object.insert("id".to_owned(), part.id.as_str().into());
+    object.insert("parent_id".to_owned(), part.parent.as_str().into());
+    object.insert("status".to_owned(), part.phase.word().into());
+    object.insert("text".to_owned(), part.text.as_str().into());
+    if let Some((current, total)) = part.amount {
+        object.insert("current".to_owned(), current.into());
+        object.insert("total".to_owned(), total.into());
+        object.insert(
+            "percent".to_owned(),
+            u64::try_from(u128::from(current) * 100 / u128::from(total.max(1))).unwrap_or(100).into(),
+        );
+    }
+    serde_json::Value::Object(object).to_string() + "\n"
 }
 
 /// Cut to so many characters, the last being `…` where something is missing; control characters become blanks.

@@ -33,6 +33,11 @@ impl fmt::Display for Action {
         };
         match self {
             Action::Build { image, .. } => write!(out, "build image {image}"),
+            Action::PullImage { image, platform: None, .. } => write!(out, "pull image {image}"),
+            Action::PullImage { image, platform: Some(platform), .. } => {
+                write!(out, "pull image {image} for {platform}")
+            }
+            Action::PushImage { image, .. } => write!(out, "push image {image}"),
             Action::CreateNetwork(config) => write!(out, "create network {}", config.name),
             Action::RemoveNetwork { name, .. } => write!(out, "remove network {name}"),
             Action::CreateVolume(config) => write!(out, "create volume {}", config.name),
@@ -93,6 +98,7 @@ impl fmt::Display for Cause {
             Cause::VolumeRecreated(name) => write!(out, "volume {name} is recreated"),
             Cause::NotConnected(name) => write!(out, "not connected to network {name}"),
             Cause::NotMounted(name) => write!(out, "volume {name} is not mounted"),
+            Cause::Old => out.write_str("fetched too long ago"),
             Cause::Replacement => out.write_str("replacement"),
             Cause::Unfinished => out.write_str("left unfinished"),
             Cause::NeededBy(services) => {

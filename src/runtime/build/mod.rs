@@ -4,6 +4,7 @@
 //! before it. A step's result is a layer in the image store, found again by what it was made from; only the finished image gets a name.
 
 pub(in crate::runtime) mod cache;
+pub(in crate::runtime) mod changes;
 mod context;
 pub(in crate::runtime) mod copy;
 mod dockerfile;

@@ -1,5 +1,6 @@
 //! Containers at rest: their records, making and removing them, their logs.
 
+pub mod commit;
 pub mod copy;
 pub mod create;
 pub mod find;

@@ -27,6 +27,11 @@ impl Digest {
         &self.0
     }
 
+    /// The 12 digits that people see.
+    pub fn short(&self) -> &str {
+        self.0.get(..12).unwrap_or(&self.0)
+    }
+
     fn finish(hash: Sha256) -> Digest {
         Digest(hex(&hash.finalize()))
     }

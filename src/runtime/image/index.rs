@@ -30,6 +30,9 @@ pub(super) struct Entry {
     pub(super) size: u64,
     /// When it last got a name, nanoseconds since 1970.
     pub(super) tagged: i64,
+    /// What registries know it by: a repository and the digest of a manifest each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) digests: Vec<ImageRef>,
 }
 
 impl Index {
@@ -69,9 +72,23 @@ impl Index {
         }
     }
 
-    /// Who has this name.
+    /// Who has this name. A digest decides: a tag beside it is only said.
     pub(super) fn named(&self, name: &ImageRef) -> Option<&ImageId> {
-        self.images.iter().find(|(_, entry)| entry.names.contains(name)).map(|(id, _)| id)
+        let pinned = name.digest().map(|digest| name.pinned(digest));
+        let has = |entry: &Entry| {
+            let known = |pinned: &ImageRef| entry.names.contains(pinned) || entry.digests.contains(pinned);
+            entry.names.contains(name) || pinned.as_ref().is_some_and(known)
+        };
+        self.images.iter().find(|(_, entry)| has(entry)).map(|(id, _)| id)
+    }
+
+    /// Notes what a registry knows an image by.
+    pub(super) fn pin(&mut self, id: &ImageId, pinned: &ImageRef) {
+        if let Some(entry) = self.images.get_mut(id)
+            && !entry.digests.contains(pinned)
+        {
+            entry.digests.push(pinned.clone());
+        }
     }
 
     /// Whose identity begins with these digits.

@@ -15,12 +15,13 @@ use crate::runtime::image::archive_reader::{ArchiveError, ArchiveReader, EntryKi
 use crate::runtime::image::compression::{self, Compression, Limit, read_ahead};
 use crate::runtime::image::config::ImageDocument;
 use crate::runtime::image::digest::{Digest, Digester, InvalidDigest};
-use crate::runtime::image::manifest::{DockerManifest, INDEX, NAME, OciIndex, OciManifest, REFERENCE, for_platform};
+use crate::runtime::image::layer::{LayerError, Unpacked, unpack_layer};
+use crate::runtime::image::manifest::{
+    DOCKER_LIST, DockerManifest, INDEX, NAME, OciIndex, OciManifest, REFERENCE, for_platform,
+};
 use crate::runtime::image::pack::{PackError, pack};
 use crate::runtime::image::staging::Staging;
 use crate::runtime::image::store::{LayerArchive, LayerBlob, LayerRecord, Store, failed};
-use crate::runtime::image::tree::empty_folder;
-use crate::runtime::image::unpack::{Owner, UnpackError, Whiteouts, unpack};
 use crate::values::image_ref::ImageRef;
 use crate::values::platform::Platform;
 
@@ -34,12 +35,12 @@ pub enum LoadError {
     #[error(transparent)]
     Archive(#[from] ArchiveError),
     /// A layer is no archive, or a bad one.
-    #[error("layer {layer} cannot be unpacked")]
+    #[error("layer {layer}")]
     Layer {
         /// Its name or digest.
         layer: String,
         /// What is wrong.
-        source: UnpackError,
+        source: LayerError,
     },
     /// A layer can't be checked.
     #[error(transparent)]
@@ -183,9 +184,7 @@ impl Loader<'_> {
                 for_platform(&manifests, &host).cloned().ok_or_else(|| LoadError::Platform(host.clone()))?;
             // An index may lead to an index; a short chain is enough for everything that is made.
             for _ in 0..4 {
-                if chosen.media_type != INDEX
-                    && chosen.media_type != "application/vnd.docker.distribution.manifest.list.v2+json"
-                {
+                if chosen.media_type != INDEX && chosen.media_type != DOCKER_LIST {
                     break;
                 }
                 let inner: OciIndex = self.blob_document(&chosen.digest)?;
@@ -220,7 +219,7 @@ impl Loader<'_> {
         for tag in tags {
             names.push(tag.parse::<ImageRef>().map_err(|error| malformed("a name", error))?);
         }
-        let ImageId(id) = self.store.publish_document(self.staging, &document, &text, &names)?;
+        let ImageId(id) = self.store.publish_document(self.staging, &document, &text, &names, &[])?;
         if names.is_empty() {
             names.push(id.parse().map_err(|error| malformed("an identity", error))?);
         }
@@ -233,18 +232,9 @@ impl Loader<'_> {
         }
         let path = self.file(name)?;
         let files = self.staging.path().join(format!("files-{}", diff_id.hex()));
-        let root = empty_folder(&files)?;
-        let (compression, input) = compression::decompress(File::open(path)?, Limit::default())?;
-        let (size, found, length) = read_ahead(input, |input| {
-            let mut input = Digester::new(input);
-            let size = unpack(&mut input, &root, Path::new(""), Whiteouts::Layer, Owner::Archive);
-            let (found, length, _) = input.finish();
-            size.map(|size| (size, found, length))
-        })
-        .map_err(|source| LoadError::Layer { layer: name.to_owned(), source })?;
-        if found != *diff_id {
-            return Err(LoadError::Digest { name: format!("layer {name}"), found });
-        }
+        let unpacked = unpack_layer(File::open(path)?, &files, diff_id)
+            .map_err(|source| LoadError::Layer { layer: name.to_owned(), source })?;
+        let Unpacked { root, size, length, compression } = unpacked;
         let repacked = compression == Compression::None && {
             let mut digester = Digester::new(io::sink());
             pack(&root, &mut digester)?;

@@ -10,6 +10,7 @@ use nix::fcntl::FlockArg;
 use crate::engine::{EngineError, ImageId, Subject};
 use crate::runtime::build::cache::Made;
 use crate::runtime::image::digest::Digest;
+use crate::runtime::image::partial;
 use crate::runtime::image::store::{LayerArchive, LayerRecord, Store, failed, find_id};
 use crate::runtime::image::tree::remove_tree;
 use crate::values::image_ref::ImageRef;
@@ -61,7 +62,8 @@ impl Store {
         Ok(done)
     }
 
-    /// Removes images without a name (with `all`: every image) that no container uses, and the results of builds that nothing needs.
+    /// Removes images without a name (with `all`: every image) that no container uses, the results of builds that nothing needs, and
+    /// what pulls that were cut short have left.
     pub fn prune(&self, all: bool, used: &[InUse]) -> Result<Vec<String>, EngineError> {
         let gone = self.change(|index| {
             let unused = |id: &ImageId| used.iter().all(|user| user.image != *id);
@@ -77,6 +79,7 @@ impl Store {
                 fs::remove_file(path).map_err(failed("prune", self.subject()))?;
             }
         }
+        partial::sweep(&self.partials()).map_err(failed("prune", self.subject()))?;
         self.collect(used)?;
         Ok(gone.into_iter().map(|ImageId(id)| format!("Deleted: {id}")).collect())
     }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg};
 use serde::{Deserialize, Serialize};
 
-use crate::engine::{EngineError, ImageId, Subject};
+use crate::engine::{EngineError, ImageId, Pulled, Subject};
 use crate::runtime::image::Image;
 use crate::runtime::image::config::ImageDocument;
 use crate::runtime::image::digest::{Digest, Digester};
@@ -23,6 +23,7 @@ use crate::runtime::layout::Layout;
 use crate::runtime::store;
 use crate::runtime::sys::{OrOs, OsError};
 use crate::values::image_ref::ImageRef;
+use crate::values::platform::Platform;
 
 /// The images of this machine.
 #[derive(Debug, Clone)]
@@ -237,16 +238,17 @@ impl Store {
         names: &[ImageRef],
     ) -> Result<ImageId, EngineError> {
         let text = serde_json::to_vec(document).map_err(failed("store", self.subject()))?;
-        self.publish_document(staging, document, &text, names)
+        self.publish_document(staging, document, &text, names, &[])
     }
 
-    /// Like [`Store::publish`], with the document's own bytes: they decide its identity.
+    /// Like [`Store::publish`], with the document's own bytes, which decide its identity, and with what registries know it by.
     pub(in crate::runtime) fn publish_document(
         &self,
         staging: &Staging,
         document: &ImageDocument,
         text: &[u8],
         names: &[ImageRef],
+        digests: &[ImageRef],
     ) -> Result<ImageId, EngineError> {
         let id = ImageId(Digest::of(text).to_string());
         let known = self.index()?.images.contains_key(&id);
@@ -265,9 +267,76 @@ impl Store {
         }
         self.change(|index| {
             index.publish(&id, size, names, now());
+            for pinned in digests {
+                index.pin(&id, pinned);
+            }
             Ok(())
         })?;
         Ok(id)
+    }
+
+    /// What registries know the image of this name by; nothing if there is no such image.
+    pub(in crate::runtime) fn digests_of(&self, name: &ImageRef) -> Result<Vec<ImageRef>, EngineError> {
+        let index = self.index()?;
+        let entry = index.named(name).and_then(|id| index.images.get(id));
+        Ok(entry.map(|entry| entry.digests.clone()).unwrap_or_default())
+    }
+
+    /// Notes what a registry knows an image by.
+    pub(in crate::runtime) fn pin(&self, id: &ImageId, pinned: &ImageRef) -> Result<(), EngineError> {
+        self.change(|index| {
+            index.pin(id, pinned);
+            Ok(())
+        })
+    }
+
+    /// Every image that registries know, with what they know it by.
+    pub(super) fn pinned(&self) -> Result<Vec<(ImageId, Vec<ImageRef>)>, EngineError> {
+        let images = self.index()?.images.into_iter();
+        Ok(images.filter(|(_, entry)| !entry.digests.is_empty()).map(|(id, entry)| (id, entry.digests)).collect())
+    }
+
+    /// What a layer is packed with gzip, if that has been found out.
+    pub(super) fn compressed(&self, diff_id: &Digest) -> Result<Option<LayerBlob>, EngineError> {
+        match store::read(&self.layer(diff_id).join("gzip.json")) {
+            // It can be found out again.
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+            other => other.map_err(failed("read", self.subject())),
+        }
+    }
+
+    /// Notes what a layer is packed with gzip.
+    pub(super) fn note_compressed(&self, diff_id: &Digest, blob: &LayerBlob) -> Result<(), EngineError> {
+        store::write(&self.layer(diff_id).join("gzip.json"), blob, store::Durability::Memory)
+            .map_err(failed("write", self.subject()))
+    }
+
+    /// Gives an image that came from the repository of `name` under this digest that name again; `None` if there is none for the
+    /// platform.
+    pub(in crate::runtime) fn rename_pulled(
+        &self,
+        name: &ImageRef,
+        digest: &Digest,
+        platform: &Platform,
+    ) -> Result<Option<Pulled>, EngineError> {
+        let pinned = name.pinned(&digest.to_string());
+        let Some(image) = self.resolve(&pinned)?.filter(|image| image.document.platform().serves(platform)) else {
+            return Ok(None);
+        };
+        if name.digest().is_none() {
+            self.tag(&image.id, name)?;
+        }
+        Ok(Some(Pulled { id: image.id, digest: digest.to_string(), fresh: false }))
+    }
+
+    /// Makes a blob of this digest, which lies on the same file system and is right, visible.
+    pub(in crate::runtime) fn adopt_blob(&self, path: &Path, digest: &Digest) -> Result<(), EngineError> {
+        fs::rename(path, self.blob(digest)).map_err(failed("store a blob in", self.subject()))
+    }
+
+    /// Where blobs lie that have not come in whole yet.
+    pub(super) fn partials(&self) -> PathBuf {
+        self.root.join("partial")
     }
 
     /// Waits until the layers of an image are on disk, and notes it beside them.
@@ -316,14 +385,19 @@ impl Store {
     /// A folder that commands of builds keep things in from one build to the next (`RUN --mount=type=cache`), which need not be there
     /// yet, and the file that is locked by who has it.
     pub(in crate::runtime) fn cache_folder(&self, id: &Digest) -> Result<(PathBuf, PathBuf), EngineError> {
-        let folder = self.root.join("mounts").join(id.hex());
+        let folder = self.mounts().join(id.hex());
         let lock = folder.with_extension("lock");
         let make = || {
-            fs::create_dir_all(self.root.join("mounts"))?;
+            fs::create_dir_all(self.mounts())?;
             File::options().create(true).append(true).open(&lock)
         };
         make().map_err(failed("make a folder in", self.subject()))?;
         Ok((folder, lock))
+    }
+
+    /// Every such folder.
+    pub(super) fn mounts(&self) -> PathBuf {
+        self.root.join("mounts")
     }
 
     fn names(&self) -> PathBuf {

@@ -214,6 +214,10 @@ impl From<&EngineError> for Failure {
             EngineError::Command { subject, code, reason } => Failure::Command(subject.clone(), *code, reason.clone()),
             EngineError::Build { step, status } => Failure::Build(step.clone(), *status),
             EngineError::Unsupported { subject, feature } => Failure::Unsupported(subject.clone(), feature.clone()),
+            // No supervisor talks to registries.
+            EngineError::Unreachable { registry, .. } | EngineError::Denied { registry, .. } => {
+                Failure::Invalid(Subject::Registry(registry.clone()), error.to_string())
+            }
             EngineError::Failed { verb, subject, source } => {
                 let causes = std::iter::successors(Some(&**source as &dyn std::error::Error), |cause| cause.source());
                 Failure::Failed((*verb).to_owned(), subject.clone(), causes.map(ToString::to_string).collect())

@@ -155,11 +155,12 @@ fn decode_provider(reader: &Reader<'_>) -> Provider {
 }
 
 /// `pull_policy`; the schema lets anything pass that has one of the words in it.
-fn pull_policy(reader: &Reader<'_>) -> PullPolicy {
+fn pull_policy(reader: &Reader<'_>) -> Option<PullPolicy> {
     const DAY: u64 = 24 * 60 * 60;
-    let Some(node) = reader.node("pull_policy") else { return PullPolicy::Missing };
-    match node.as_str().unwrap_or("") {
-        "" | "missing" | "if_not_present" | "refresh" => PullPolicy::Missing,
+    let node = reader.node("pull_policy")?;
+    Some(match node.as_str().unwrap_or("") {
+        "" => return None,
+        "missing" | "if_not_present" | "refresh" => PullPolicy::Missing,
         "always" => PullPolicy::Always,
         "never" => PullPolicy::Never,
         "build" => PullPolicy::Build,
@@ -169,10 +170,10 @@ fn pull_policy(reader: &Reader<'_>) -> PullPolicy {
             Some(Ok(every)) => PullPolicy::Every(every),
             _ => {
                 reader.fault(&node.at, format!("pull_policy: {text:?} is none of the policies"));
-                PullPolicy::Missing
+                return None;
             }
         },
-    }
+    })
 }
 
 fn scale(reader: &Reader<'_>) -> u32 {

@@ -35,8 +35,8 @@ pub struct Service {
     pub image_named: bool,
     /// How its image is made.
     pub build: Option<Build>,
-    /// When its image is fetched.
-    pub pull_policy: PullPolicy,
+    /// When its image is fetched, if the file says so; where it does not, that is when it is missing.
+    pub pull_policy: Option<PullPolicy>,
     /// Which of several platforms.
     pub platform: Option<Platform>,
     /// An outside program that runs it instead of the engine.

@@ -13,6 +13,7 @@ use xcompose::cli::ui::logs::{Form, LogPrinter};
 use xcompose::engine::*;
 use xcompose::values::image_ref::ImageRef;
 use xcompose::values::names::{ContainerName, NetworkName, ProjectName, VolumeName};
+use xcompose::values::platform::Platform;
 use xcompose::values::signal::Signal;
 
 /// An engine that only has logs.
@@ -130,6 +131,42 @@ impl Engine for Logs {
     async fn build(&self, _: &BuildConfig, _: mpsc::Sender<Progress>) -> Result<ImageId, EngineError> {
         unreachable!()
     }
+    async fn pull(&self, _: &ImageRef, _: Option<&Platform>, _: mpsc::Sender<Progress>) -> Result<Pulled, EngineError> {
+        unreachable!()
+    }
+
+    async fn push(&self, _: &ImageRef, _: mpsc::Sender<Progress>) -> Result<Pushed, EngineError> {
+        unreachable!()
+    }
+
+    async fn login(&self, _: &str, _: &str, _: &str) -> Result<LoggedIn, EngineError> {
+        unreachable!()
+    }
+
+    async fn logout(&self, _: &str) -> Result<bool, EngineError> {
+        unreachable!()
+    }
+
+    async fn inspect_image(&self, _: &str) -> Result<ImageDetail, EngineError> {
+        unreachable!()
+    }
+
+    async fn prune_images(&self, _: bool) -> Result<Pruned, EngineError> {
+        unreachable!()
+    }
+
+    async fn commit_container(&self, _: &ContainerId, _: &CommitConfig) -> Result<ImageId, EngineError> {
+        unreachable!()
+    }
+
+    async fn export_container(&self, _: &ContainerId, _: OwnedFd) -> Result<(), EngineError> {
+        unreachable!()
+    }
+
+    async fn disk_use(&self) -> Result<DiskUse, EngineError> {
+        unreachable!()
+    }
+
     async fn import_image(&self, _: OwnedFd, _: Option<&ImageRef>) -> Result<ImageId, EngineError> {
         unreachable!()
     }

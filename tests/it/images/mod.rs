@@ -4,5 +4,8 @@ mod archives;
 mod builds;
 mod hostile;
 mod kills;
+mod outages;
 mod raw;
+mod registries;
+mod travel;
 mod volumes;

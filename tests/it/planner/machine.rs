@@ -21,6 +21,7 @@ use xcompose::spec::project::Project;
 use xcompose::values::health::Health;
 use xcompose::values::image_ref::ImageRef;
 use xcompose::values::names::{ContainerName, NetworkName, ProjectName, VolumeName};
+use xcompose::values::platform::Platform;
 use xcompose::values::signal::Signal;
 
 /// The machine.
@@ -56,6 +57,10 @@ impl Observer for Told {
             None => format!("{} {}", update.resource, update.status),
         };
         self.0.lock().unwrap().push(line);
+    }
+
+    fn travelling(&self, _: planner::plan::StepId, image: &ImageRef, progress: Progress) {
+        self.0.lock().unwrap().push(format!("{image}: {progress:?}"));
     }
 
     fn building(&self, _: planner::plan::StepId, image: &str, progress: Progress) {
@@ -578,6 +583,50 @@ impl Engine for Machine {
 
     async fn images(&self) -> Result<Vec<ObservedImage>, EngineError> {
         unreachable!("no plan lists images")
+    }
+
+    async fn pull(
+        &self,
+        image: &ImageRef,
+        _: Option<&Platform>,
+        progress: mpsc::Sender<Progress>,
+    ) -> Result<Pulled, EngineError> {
+        self.note(format!("pull {image}")).await?;
+        progress.send(Progress::Step { id: "layer".into(), text: "Pulling fs layer".into() }).await.unwrap();
+        self.image(&image.to_string(), "pulled");
+        Ok(Pulled { id: ImageId("sha256:pulled".into()), digest: "sha256:manifest".into(), fresh: true })
+    }
+
+    async fn push(&self, _: &ImageRef, _: mpsc::Sender<Progress>) -> Result<Pushed, EngineError> {
+        unreachable!()
+    }
+
+    async fn login(&self, _: &str, _: &str, _: &str) -> Result<LoggedIn, EngineError> {
+        unreachable!()
+    }
+
+    async fn logout(&self, _: &str) -> Result<bool, EngineError> {
+        unreachable!()
+    }
+
+    async fn inspect_image(&self, _: &str) -> Result<ImageDetail, EngineError> {
+        unreachable!()
+    }
+
+    async fn prune_images(&self, _: bool) -> Result<Pruned, EngineError> {
+        unreachable!()
+    }
+
+    async fn commit_container(&self, _: &ContainerId, _: &CommitConfig) -> Result<ImageId, EngineError> {
+        unreachable!()
+    }
+
+    async fn export_container(&self, _: &ContainerId, _: OwnedFd) -> Result<(), EngineError> {
+        unreachable!()
+    }
+
+    async fn disk_use(&self) -> Result<DiskUse, EngineError> {
+        unreachable!()
     }
 
     async fn import_image(&self, _: OwnedFd, _: Option<&ImageRef>) -> Result<ImageId, EngineError> {

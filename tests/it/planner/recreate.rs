@@ -87,7 +87,7 @@ fn values_of_variables_are_never_shown() {
 fn what_makes_no_container_recreates_none() {
     let changes: [fn(&mut Service); 6] = [
         |s| s.profiles.push("debug".to_owned()),
-        |s| s.pull_policy = PullPolicy::Always,
+        |s| s.pull_policy = Some(PullPolicy::Always),
         |s| s.attach = false,
         |s| {
             let dependency =

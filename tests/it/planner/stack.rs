@@ -9,7 +9,7 @@ use xcompose::spec::project::build::{Build, BuildContext, Dockerfile};
 use xcompose::spec::project::mounts::{Mount, MountSource, Volume};
 use xcompose::spec::project::network::{Attachment, Network, NetworkMode, Port};
 use xcompose::spec::project::resources::Resources;
-use xcompose::spec::project::service::{Condition, Dependency, Logging, Namespace, PullPolicy, Service};
+use xcompose::spec::project::service::{Condition, Dependency, Logging, Namespace, Service};
 use xcompose::values::health::{HealthCheck, Probe};
 use xcompose::values::names::ServiceName;
 use xcompose::values::restart::Restart;
@@ -94,7 +94,7 @@ pub fn service(text: &str) -> Service {
         image: "busybox".parse().unwrap(),
         image_named: true,
         build: None,
-        pull_policy: PullPolicy::Missing,
+        pull_policy: None,
         platform: None,
         provider: None,
         container_name: None,

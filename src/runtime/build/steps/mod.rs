@@ -31,10 +31,12 @@ use crate::runtime::build::stages::{Base, Stage};
 use crate::runtime::build::state::State;
 use crate::runtime::image::Image;
 use crate::runtime::image::digest::Digest;
+use crate::runtime::image::pull::pull_blocking;
 use crate::runtime::image::staging::Staging;
 use crate::runtime::image::store::Store;
 use crate::runtime::image::tree::{names, open_directory};
 use crate::runtime::layout::Layout;
+use crate::values::image_ref::{ImageRef, InvalidImageRef};
 
 /// How many stages are done at once: most of them wait, for the network or for each other.
 const WORKERS: usize = 8;
@@ -223,12 +225,21 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// An image of the store.
+    /// An image of the store, pulled if it is not there or is to be as new as its registry's.
     fn image(&self, name: &str) -> Result<Image, Fault> {
-        self.job.store.find(name)?.ok_or_else(|| {
-            let hint = "images are not pulled yet: bring it with `xcompose image import` or `xcompose image load`";
-            Fault::at(name, format!("the image {name} is not in the store ({hint})"))
-        })
+        let store = self.job.store;
+        if let Some(image) = store.find(name)?.filter(|_| !self.job.config.pull) {
+            return Ok(image);
+        }
+        let missing = |reason: String| {
+            Fault::at(name, format!("the image {name} is not in the store and cannot be pulled: {reason}"))
+        };
+        let reference: ImageRef = name.parse().map_err(|error: InvalidImageRef| missing(error.to_string()))?;
+        pull_blocking(store, &reference).map_err(|error| {
+            let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+            missing(causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
+        })?;
+        store.find(name)?.ok_or_else(|| missing("it is gone again".to_owned()))
     }
 
     fn name_of(&self, base: &Base) -> String {
