@@ -118,7 +118,7 @@ fn flags_of_up_that_exclude_each_other_are_refused_before_any_file_is_read() {
         "up -d --abort-on-container-exit", "up --wait --attach x", "up --build --no-build",
         "up --force-recreate --no-recreate", "up -V --no-recreate", "up --always-recreate-deps --no-recreate",
         "up --attach x --attach-dependencies", "up --wait-timeout -1",
-        "up --abort-on-container-exit --abort-on-container-failure", "up --pull bogus", "up --pull always", "up --no-build --watch",
+        "up --abort-on-container-exit --abort-on-container-failure", "up --pull bogus", "up --no-build --watch",
         "create --build --no-build", "run --service-ports -p 80 a", "run --tty --no-tty a", "run --tty a",
         "logs --index 2", "logs --index 2 a b", "scale web", "scale web=x",
     ]), @r#"
@@ -142,8 +142,6 @@ fn flags_of_up_that_exclude_each_other_are_refused_before_any_file_is_read() {
     --abort-on-container-failure cannot be combined with --abort-on-container-exit
     up --pull bogus [1]
     invalid --pull option "bogus"
-    up --pull always [1]
-    --pull always needs a registry, which xcompose does not support yet
     up --no-build --watch [1]
     --no-build and --watch are incompatible
     create --build --no-build [1]
