@@ -16,7 +16,7 @@ mod forward;
 pub mod log;
 pub mod names;
 mod serve;
-mod wire;
+pub mod wire;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -28,6 +28,8 @@ use std::sync::atomic::AtomicUsize;
 use tokio::task::JoinSet;
 
 pub use forward::Transport;
+
+use answer::Arrived;
 use forward::Upstream;
 use log::Log;
 use names::Names;
@@ -72,6 +74,15 @@ pub trait Source: Send + Sync {
 impl Source for Arc<Names> {
     fn names(&self) -> Arc<Names> {
         Arc::clone(self)
+    }
+}
+
+/// The answer to a datagram or message, where there is one and nobody else has to be asked.
+pub fn answer(asker: &Asker, names: &Names, bytes: &[u8], transport: Transport) -> Option<Vec<u8>> {
+    match answer::read(bytes, transport) {
+        Arrived::Question(question) => question.ours(asker, names, 0).map(|(answer, _)| answer),
+        Arrived::Fault(answer) => Some(answer),
+        Arrived::Noise => None,
     }
 }
 

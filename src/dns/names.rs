@@ -100,6 +100,19 @@ impl Names {
         found
     }
 
+    /// Every name that an asker is answered, without those that have their network's name behind them.
+    pub fn all(&self, asker: &Asker) -> BTreeMap<String, Vec<IpAddr>> {
+        let own = self.seen_by(asker).flat_map(|network| network.addresses.keys().cloned());
+        let names = own.chain(asker.links.keys().map(|alias| alias.to_ascii_lowercase()));
+        let answered = names.filter_map(|name| {
+            let both = [Family::V4, Family::V6].map(|family| self.lookup(asker, &name, family));
+            let mut addresses: Vec<IpAddr> = both.into_iter().flatten().flatten().collect();
+            addresses.sort();
+            (!addresses.is_empty()).then_some((name, addresses))
+        });
+        answered.collect()
+    }
+
     /// The name behind an address, as `CONTAINER.NETWORK`, if the asker is on that network.
     pub fn reverse(&self, asker: &Asker, address: IpAddr) -> Option<String> {
         self.seen_by(asker).find_map(|network| {

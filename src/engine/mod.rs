@@ -13,6 +13,7 @@ mod event;
 mod image;
 mod limits;
 mod mount;
+mod names;
 mod observed;
 mod output;
 mod process;
@@ -44,6 +45,7 @@ pub use event::{Event, EventAction};
 pub use image::{CommitConfig, DiskUse, ImageDetail, LoggedIn, Pruned, Pulled, Pushed, Share};
 pub use limits::{Resources, Seccomp, Security};
 pub use mount::{Mount, MountSource};
+pub use names::{Question, Resolution};
 pub use observed::{
     ContainerId, ContainerState, Endpoint, ImageId, Observed, ObservedContainer, ObservedImage, ObservedNetwork,
     ObservedProject, ObservedVolume, PublishedPort,
@@ -118,6 +120,15 @@ pub trait Engine: Send + Sync {
     async fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<mpsc::Receiver<LogChunk>, EngineError>;
     /// What happens in a project from now on. The subscription holds when this returns.
     async fn events(&self, project: &ProjectName) -> Result<mpsc::Receiver<Event>, EngineError>;
+    /// What the running containers of a project are told when they ask for names.
+    async fn names(&self, project: &ProjectName) -> Result<Vec<Resolution>, EngineError> {
+        Err(no_names(project))
+    }
+    /// The last questions that they asked, and with `follow` those to come.
+    async fn questions(&self, project: &ProjectName, follow: bool) -> Result<mpsc::Receiver<Question>, EngineError> {
+        let _ = follow;
+        Err(no_names(project))
+    }
     /// Runs one more process in a running container.
     async fn exec(&self, id: &ContainerId, config: &ExecConfig, io: ProcessIo) -> Result<Process, EngineError>;
     /// Starts a created container with these streams in place of its log (`run`, `attach` from the start).
@@ -198,4 +209,10 @@ pub enum WaitFor {
     HealthKnown,
     /// It has been removed; resolves with its last state.
     Removed,
+}
+
+/// For engines that do not tell how names resolve in their containers.
+fn no_names(project: &ProjectName) -> EngineError {
+    let feature = "to tell how names resolve".to_owned();
+    EngineError::Unsupported { subject: Subject::Project(project.to_string()), feature }
 }

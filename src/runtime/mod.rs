@@ -452,6 +452,42 @@ impl Engine for Runtime {
         Ok(receiver)
     }
 
+    async fn names(&self, project: &ProjectName) -> Result<Vec<Resolution>, EngineError> {
+        // Nobody asks where nothing runs.
+        if !client::is_served(&self.layout, project) {
+            return Ok(Vec::new());
+        }
+        match client::ask(&self.client, project, &Request::Names, &[]).await? {
+            (Answer::Names(names), _) => Ok(names),
+            (_, _) => Ok(Vec::new()),
+        }
+    }
+
+    async fn questions(&self, project: &ProjectName, follow: bool) -> Result<mpsc::Receiver<Question>, EngineError> {
+        let (sender, receiver) = mpsc::channel(64);
+        if !follow && !client::is_served(&self.layout, project) {
+            return Ok(receiver);
+        }
+        let (_, mut channel) = client::ask(&self.client, project, &Request::Questions { follow }, &[]).await?;
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    answer = channel.receive() => match answer {
+                        Ok(Some(Answer::Question(question))) => {
+                            if sender.send(question).await.is_err() {
+                                return;
+                            }
+                        }
+                        Ok(Some(_)) => {}
+                        Ok(None) | Err(_) => return,
+                    },
+                    () = sender.closed() => return,
+                }
+            }
+        });
+        Ok(receiver)
+    }
+
     async fn exec(&self, id: &ContainerId, config: &ExecConfig, io: ProcessIo) -> Result<Process, EngineError> {
         let project = self.project_of(id)?;
         let (config, exec) = (config.clone(), id.clone());

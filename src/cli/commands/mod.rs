@@ -8,6 +8,7 @@ pub mod completion;
 pub mod config;
 pub mod cp;
 pub mod create;
+pub mod dns;
 pub mod down;
 pub mod env;
 mod env_export;

@@ -57,6 +57,11 @@ impl Client {
         self.replies.is_closed()
     }
 
+    /// Returns when the client has gone.
+    pub(super) async fn gone(&self) {
+        self.replies.closed().await;
+    }
+
     /// The streams that came with its request.
     pub(super) fn streams(&self, streams: Streams) -> Option<ProcessIo> {
         streams.with(&mut *self.files.lock().ok()?)

@@ -14,7 +14,9 @@ use serde::{Deserialize, Serialize};
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 
-use crate::engine::{ContainerId, ContainerState, EngineError, Event, ExecConfig, ProcessIo, Subject, WaitFor};
+use crate::engine::{
+    ContainerId, ContainerState, EngineError, Event, ExecConfig, ProcessIo, Question, Resolution, Subject, WaitFor,
+};
 use crate::runtime::sys;
 use crate::values::signal::Signal;
 
@@ -88,6 +90,13 @@ pub enum Request {
         /// Whose.
         id: ContainerId,
     },
+    /// Answered by `Names`.
+    Names,
+    /// Answered by `Done`, then by the last `Question`s, then, if it follows, by those to come without end.
+    Questions {
+        /// Whether it does.
+        follow: bool,
+    },
     /// Tell subscribers of something that a command did itself (made, removed).
     Tell(Event),
     /// Answered when every record tells the truth of this moment.
@@ -108,6 +117,10 @@ pub enum Answer {
     State(ContainerState),
     /// Something happened.
     Event(Event),
+    /// What the containers are told when they ask.
+    Names(Vec<Resolution>),
+    /// One of them asked.
+    Question(Question),
     /// The process runs; the terminal's other end comes along if one was asked for.
     Process,
     /// The end of a standard input comes along.

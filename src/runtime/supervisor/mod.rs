@@ -22,6 +22,7 @@ pub mod names;
 mod orders;
 mod persist;
 mod published;
+mod questions;
 mod recover;
 mod removal;
 pub mod starter;
@@ -286,6 +287,10 @@ impl Supervisor {
                 client.tell(Answer::Done);
                 self.subscribers.push(client);
             }
+            Request::Names => {
+                client.tell(Answer::Names(questions::resolutions(&self.resolver)));
+            }
+            Request::Questions { follow } => questions::tell(&self.resolver, client, follow),
             Request::Tell(event) => {
                 self.tell(event);
                 client.tell(Answer::Done);

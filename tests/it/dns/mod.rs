@@ -1,5 +1,7 @@
 //! The resolver on real sockets: what a container's own resolver would see.
 
+mod upstream;
+
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;

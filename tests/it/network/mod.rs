@@ -8,5 +8,6 @@ mod loopback;
 mod names;
 mod publish;
 mod replicas;
+mod resolving;
 mod stacks;
 mod support;
