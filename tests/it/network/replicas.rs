@@ -68,8 +68,9 @@ fn of_a_range_each_replica_has_a_port_of_its_own_which_it_keeps() {
     }
     let machine = Machine::new();
     machine.import_busybox();
-    let first = free_port();
-    machine.write("compose.yaml", &teller(&format!("{first}-{}:80", first + 50), 3));
+    // In a row, so that no other test takes one in between.
+    let first = std::iter::repeat_with(free_port).find(|first| (1..5).all(|next| free_port() == first + next)).unwrap();
+    machine.write("compose.yaml", &teller(&format!("{first}-{}:80", first + 4), 3));
     let ports = || {
         let listed = machine.xcompose(["-p", "p", "ps", "--format", "json"]).ok().stdout();
         let ports = listed.lines().map(|line| {
