@@ -205,6 +205,7 @@ fn answer(operation: &mut Operation, given: Answers) {
         | Operation::Pull(_)
         | Operation::Push(_)
         | Operation::Start { .. }
+        | Operation::Resume { .. }
         | Operation::Stop { .. }
         | Operation::Restart { .. }
         | Operation::Kill { .. }

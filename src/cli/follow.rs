@@ -15,7 +15,8 @@ use crate::cli::failure::Failure;
 use crate::cli::members;
 use crate::cli::ui::logs::LogPrinter;
 use crate::engine::{
-    ContainerId, ContainerState, Engine, EngineError, Event, EventAction, Labels, LogChunk, LogQuery, ObservedContainer,
+    ContainerId, ContainerState, Engine, EngineError, Event, EventAction, EventQuery, Labels, LogChunk, LogQuery,
+    ObservedContainer,
 };
 use crate::planner::labels;
 use crate::values::names::ProjectName;
@@ -105,7 +106,7 @@ impl Follower {
 
     /// From now on no event is missed.
     pub async fn subscribe(&mut self) -> Result<(), Failure> {
-        self.events = Some(self.engine.events(&self.project).await?);
+        self.events = Some(self.engine.events(&self.project, &EventQuery::default()).await?);
         Ok(())
     }
 

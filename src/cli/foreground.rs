@@ -127,7 +127,7 @@ impl Foreground {
         follower.subscribe().await?;
         let shown = |labels: &Labels| self.attached.iter().any(|name| name == members::service(labels));
         let counts = |labels: &Labels| self.watched.iter().any(|name| name == members::service(labels));
-        let query = LogQuery { follow: true, tail: None, since: Some(since), until: None };
+        let query = LogQuery { follow: true, tail: None, since: Some(since), ..LogQuery::default() };
         let interest = Interest { shown: &shown, counts: &counts, query };
         for container in context.observe(stack).await?.containers {
             let labels = &container.config.labels;

@@ -153,3 +153,10 @@ pub struct Logging {
     /// `max-size`, `max-file`, …
     pub options: BTreeMap<String, String>,
 }
+
+impl Logging {
+    /// Whether nobody wants the output: nothing of it is kept.
+    pub fn is_none(&self) -> bool {
+        self.driver.as_deref() == Some("none")
+    }
+}

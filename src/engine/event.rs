@@ -1,5 +1,7 @@
 //! What happens to containers.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{ContainerId, Labels};
@@ -20,6 +22,26 @@ pub struct Event {
     pub labels: Labels,
     /// What.
     pub action: EventAction,
+    /// Why, and what else is known of it, by names of the engine's own.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub notes: BTreeMap<String, String>,
+}
+
+impl Event {
+    /// The same, with this said of it, too.
+    pub fn noting(mut self, name: &str, value: impl Into<String>) -> Event {
+        self.notes.insert(name.to_owned(), value.into());
+        self
+    }
+}
+
+/// Which events are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct EventQuery {
+    /// Not before, nanoseconds since 1970, as far as that is remembered; `None`: from now on.
+    pub since: Option<i64>,
+    /// Not after, nanoseconds since 1970; `None`: without end.
+    pub until: Option<i64>,
 }
 
 /// What happened to a container.
@@ -56,6 +78,21 @@ pub enum EventAction {
     Health {
         /// What.
         health: Health,
+    },
+    /// A user's further process is about to run in it.
+    ExecCreate {
+        /// The command line.
+        command: String,
+    },
+    /// It runs.
+    ExecStart {
+        /// The command line.
+        command: String,
+    },
+    /// It has ended.
+    ExecDie {
+        /// Exit code, or 128 and the signal.
+        status: i32,
     },
     /// Removed.
     Destroy,

@@ -18,6 +18,7 @@ mod observed;
 mod output;
 mod process;
 mod resource;
+mod story;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -41,7 +42,7 @@ pub use connection::{Attachment, DnsConfig, NetworkMode, PortMapping};
 pub use container::{ContainerConfig, Device, InjectedFile, Logging, NamespaceMode};
 pub use copy::{CopyOptions, CopyOwner, Outside, Parents, SourceLink};
 pub use error::{Cause, EngineError, Subject};
-pub use event::{Event, EventAction};
+pub use event::{Event, EventAction, EventQuery};
 pub use image::{CommitConfig, DiskUse, ImageDetail, LoggedIn, Pruned, Pulled, Pushed, Share};
 pub use limits::{Resources, Seccomp, Security};
 pub use mount::{Mount, MountSource};
@@ -53,6 +54,7 @@ pub use observed::{
 pub use output::{LogChunk, LogQuery, Stream};
 pub use process::{ExecConfig, Process, ProcessIo, ProcessRow, Usage};
 pub use resource::{AddressPool, NetworkConfig, VolumeConfig};
+pub use story::{Memory, Probe, Stopped, Story};
 
 /// Labels as Docker has them.
 pub type Labels = BTreeMap<String, String>;
@@ -104,7 +106,7 @@ pub trait Engine: Send + Sync {
     /// Starts a container; returns when its command runs. Nothing happens if it runs already.
     async fn start_container(&self, id: &ContainerId) -> Result<(), EngineError>;
     /// Sends the stop signal, waits for the grace period (`None`: the container's own) and then kills. Nothing if stopped.
-    async fn stop_container(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), EngineError>;
+    async fn stop_container(&self, id: &ContainerId, grace: Option<Duration>) -> Result<Stopped, EngineError>;
     /// Sends a signal to process 1.
     async fn kill_container(&self, id: &ContainerId, signal: Signal) -> Result<(), EngineError>;
     /// Stops, then starts.
@@ -118,8 +120,11 @@ pub trait Engine: Send + Sync {
     async fn wait_container(&self, id: &ContainerId, until: WaitFor) -> Result<ContainerState, EngineError>;
     /// A container's output, in order. The receiver ends when there is no more to come.
     async fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<mpsc::Receiver<LogChunk>, EngineError>;
-    /// What happens in a project from now on. The subscription holds when this returns.
-    async fn events(&self, project: &ProjectName) -> Result<mpsc::Receiver<Event>, EngineError>;
+    /// What happens in a project. The subscription holds when this returns. It ends with the time that the query names, or
+    /// when whoever watches over the project is gone: look at how things stand, then ask again.
+    async fn events(&self, project: &ProjectName, query: &EventQuery) -> Result<mpsc::Receiver<Event>, EngineError>;
+    /// What is known of a container besides its state.
+    async fn story(&self, id: &ContainerId) -> Result<Story, EngineError>;
     /// What the running containers of a project are told when they ask for names.
     async fn names(&self, project: &ProjectName) -> Result<Vec<Resolution>, EngineError> {
         Err(no_names(project))

@@ -88,6 +88,9 @@ pub enum ContainerState {
         health: Option<Health>,
         /// Frozen.
         paused: bool,
+        /// It is being stopped and ends soon, whatever it does.
+        #[serde(default)]
+        stopping: bool,
     },
     /// Ended, and will be started when the delay is over.
     Restarting {
@@ -104,6 +107,9 @@ pub enum ContainerState {
         finished: i64,
         /// The kernel's memory killer ended it.
         oom_killed: bool,
+        /// Everything that could have told how it ended was killed: `status` stands for "not known".
+        #[serde(default)]
+        unseen: bool,
     },
     /// Half removed; removing it again finishes that.
     Dead,

@@ -40,4 +40,6 @@ pub struct LogQuery {
     pub since: Option<i64>,
     /// Not after, nanoseconds since 1970.
     pub until: Option<i64>,
+    /// Only what one run wrote: 0 is the present or last one, 1 the one before.
+    pub run: Option<u64>,
 }

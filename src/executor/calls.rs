@@ -5,7 +5,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::engine::{ContainerId, Engine, EngineError, Progress, Subject};
+use crate::engine::{ContainerId, Engine, EngineError, Progress, Stopped, Subject};
 use crate::executor::progress::{Resource, Status, Update};
 use crate::executor::{Observer, Outcome, StepError, hook, wait};
 use crate::planner::plan::{Action, Cause, Condition, ContainerRef, InUse, Loss, Need, Plan, StepId, Target};
@@ -14,6 +14,8 @@ use crate::values::names::ContainerName;
 
 /// News of a build that its observer has not yet seen.
 const BUILD_NEWS: usize = 64;
+/// What is said of a container that no grace period would have helped.
+const DEAF: &str = "(killed at once: its first process can't see its stop signal; with \"init: true\" it could)";
 
 /// Makes the calls of one plan.
 pub(super) struct Calls<'r> {
@@ -67,9 +69,9 @@ impl<'r> Calls<'r> {
             tell(begin, None);
         }
         match self.call(id, &step.action).await {
-            Ok(()) => {
+            Ok(detail) => {
                 if let Some(end) = words.end {
-                    tell(end, None);
+                    tell(end, detail);
                 }
                 Ok(())
             }
@@ -109,7 +111,19 @@ impl<'r> Calls<'r> {
         }
     }
 
-    async fn call(&self, id: StepId, action: &Action) -> Result<(), EngineError> {
+    /// Makes the call of an action; what a user should know of it besides.
+    async fn call(&self, id: StepId, action: &Action) -> Result<Option<String>, EngineError> {
+        let Action::StopContainer { target, grace } = action else {
+            return self.plain_call(id, action).await.map(|()| None);
+        };
+        match self.engine.stop_container(&self.id_of(&target.container)?, *grace).await {
+            Ok(Stopped::InOrder) | Err(EngineError::NotFound(_)) => Ok(None),
+            Ok(Stopped::Deaf) => Ok(Some(DEAF.to_owned())),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn plain_call(&self, id: StepId, action: &Action) -> Result<(), EngineError> {
         let engine = self.engine;
         let find = |target: &Target| self.id_of(&target.container);
         match action {
@@ -149,9 +163,12 @@ impl<'r> Calls<'r> {
             }
             Action::RenameContainer { container, to } => engine.rename_container(&self.id_of(container)?, to).await,
             Action::StartContainer(target) => engine.start_container(&find(target)?).await,
-            Action::StopContainer { target, grace } => gone(engine.stop_container(&find(target)?, *grace).await),
             Action::RestartContainer { target, grace } => engine.restart_container(&find(target)?, *grace).await,
-            Action::KillContainer { target, signal } => engine.kill_container(&find(target)?, *signal).await,
+            Action::KillContainer { target, signal } => match engine.kill_container(&find(target)?, *signal).await {
+                // It has ended by itself meanwhile.
+                Err(EngineError::State { .. }) => Ok(()),
+                killed => gone(killed),
+            },
             Action::PauseContainer(target) => engine.pause_container(&find(target)?, true).await,
             Action::UnpauseContainer(target) => engine.pause_container(&find(target)?, false).await,
             Action::RemoveContainer { target, volumes } => {
@@ -159,7 +176,7 @@ impl<'r> Calls<'r> {
             }
             Action::RemoveImage { image } => gone(engine.remove_image(image, false).await.map(drop)),
             // Told otherwise, and so done elsewhere.
-            Action::Wait { .. } | Action::RunHook { .. } => Ok(()),
+            Action::Wait { .. } | Action::RunHook { .. } | Action::StopContainer { .. } => Ok(()),
         }
     }
 

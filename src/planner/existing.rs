@@ -7,7 +7,7 @@ mod down;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::engine::{ContainerState, Observed, ObservedContainer};
+use crate::engine::{ContainerId, ContainerState, Observed, ObservedContainer};
 use crate::planner::Wanted;
 use crate::planner::converge::{self, existing};
 use crate::planner::error::PlanError;
@@ -109,6 +109,27 @@ impl<'a> Existing<'a> {
             members.insert(service, found);
         }
         Phase { graph: &self.graph, members, hooks: Hooks(self.file), wait }.emit(&mut self.plan)?;
+        Ok(self.plan)
+    }
+
+    /// `resume`: these containers, as `start` would start them, but one that fails holds up only those that need it.
+    pub(super) fn resume(mut self, containers: &BTreeSet<ContainerId>) -> Result<Plan, PlanError> {
+        let mut members = BTreeMap::new();
+        for service in &self.services {
+            let found = self.inventory.of(service).iter().map(|member| {
+                let now = Now::of(&member.container.state);
+                let starts = now == Now::Idle && containers.contains(&member.container.id);
+                let wish = if starts { Wish::Start(Cause::NotRunning) } else { Wish::Leave };
+                Member { target: existing(member.container), now, wish, after: Vec::new() }
+            });
+            // Whoever stays down is waited for by nobody.
+            let found: Vec<Member> =
+                found.filter(|member| member.now != Now::Idle || member.wish != Wish::Leave).collect();
+            if !found.is_empty() {
+                members.insert(service.clone(), found);
+            }
+        }
+        Phase { graph: &self.graph, members, hooks: Hooks(None), wait: Wait::No }.emit(&mut self.plan)?;
         Ok(self.plan)
     }
 

@@ -3,11 +3,11 @@
 //! A request says everything that is a choice: which services, what may be recreated, what the user has agreed to. Nothing
 //! here is random or timed: what a plan needs of that (the slug of a one-off container) is given with the request.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::engine::Labels;
+use crate::engine::{ContainerId, Labels};
 use crate::planner::plan::{Loss, Question};
 use crate::spec::project::service::PullPolicy;
 use crate::values::names::{ContainerName, ServiceName};
@@ -39,6 +39,12 @@ pub enum Operation {
     Start {
         /// Whether to wait until everything runs and is healthy.
         wait: Wait,
+    },
+    /// Start these containers as `start` does, and wait for what they depend on; one that fails holds up nobody but those
+    /// that depend on it: `resume`.
+    Resume {
+        /// Which come back.
+        containers: BTreeSet<ContainerId>,
     },
     /// Stop what runs: `stop`.
     Stop {

@@ -41,6 +41,8 @@ impl Now {
     /// From what was observed.
     pub(super) fn of(state: &ContainerState) -> Now {
         match state {
+            // Whoever stops it does not want it any more; who wants it now has it started after its end.
+            ContainerState::Running { stopping: true, .. } => Now::Idle,
             ContainerState::Running { health, .. } => Now::Running(*health),
             // The engine is about to start it again.
             ContainerState::Restarting { .. } => Now::Running(Some(Health::Starting)),

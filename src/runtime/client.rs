@@ -40,8 +40,17 @@ pub(super) async fn ask(
     files: &[OwnedFd],
 ) -> Result<(Answer, Channel), EngineError> {
     let failed = |error: io::Error| failed(project, error);
+    let mut last = io::Error::new(io::ErrorKind::BrokenPipe, "its supervisor dies again and again");
     for _ in 0..ATTEMPTS {
-        let mut channel = open(connect_or_start(client, project).map_err(failed)?).map_err(failed)?;
+        let mut channel = match connect_or_start(client, project) {
+            Ok(stream) => open(stream).map_err(failed)?,
+            // Its keeper was killed before it had everything.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                last = error;
+                continue;
+            }
+            Err(error) => return Err(failed(error)),
+        };
         if channel.send(request, files).await.is_err() {
             continue;
         }
@@ -53,7 +62,34 @@ pub(super) async fn ask(
             Err(_) => {}
         }
     }
-    Err(failed(io::Error::new(io::ErrorKind::BrokenPipe, "its supervisor dies again and again")))
+    Err(failed(last))
+}
+
+/// Asks the project's supervisor if there is one. One that dies meanwhile had nothing to do with it: what it was doing is
+/// found by the next one.
+pub(super) async fn ask_if_served(
+    layout: &Layout,
+    project: &ProjectName,
+    request: &Request,
+) -> Result<Option<Answer>, EngineError> {
+    let failed = |error: io::Error| failed(project, error);
+    let Some(stream) = connect(layout, project).map_err(failed)? else { return Ok(None) };
+    let mut channel = open(stream).map_err(failed)?;
+    if channel.send(request, &[]).await.is_err() {
+        return Ok(None);
+    }
+    match channel.receive().await {
+        Ok(Some(Answer::Failed(failure))) => Err(failure.into()),
+        Ok(answer) => Ok(answer),
+        Err(_) => Ok(None),
+    }
+}
+
+/// A connection that ends with the project's supervisor, if there is one now.
+pub(super) async fn attach(layout: &Layout, project: &ProjectName) -> Option<Channel> {
+    let mut channel = open(connect(layout, project).ok()??).ok()?;
+    channel.send(&Request::Events, &[]).await.ok()?;
+    channel.receive::<Answer>().await.ok()?.map(|_| channel)
 }
 
 /// Tells a supervisor something if there is one.
@@ -88,11 +124,6 @@ pub(super) fn leave(layout: &Layout, project: &ProjectName) {
     };
     // It ends by itself, too, if a little later.
     let _ = leaving();
-}
-
-/// Whether a supervisor is there, or about to be.
-pub(super) fn is_served(layout: &Layout, project: &ProjectName) -> bool {
-    matches!(connect(layout, project), Ok(Some(_)))
 }
 
 fn open(stream: UnixStream) -> io::Result<Channel> {
@@ -139,7 +170,10 @@ fn connect_or_start(client: &Client, project: &ProjectName) -> io::Result<UnixSt
     }
     let listener = OwnedFd::from(UnixListener::bind(&path)?);
     let stream = UnixStream::connect(&path)?;
-    keeper::launch(&client.program, layout, project, &[(LISTENER.to_owned(), listener)]).map_err(io::Error::other)?;
+    keeper::launch(&client.program, layout, project, &[(LISTENER.to_owned(), listener)]).map_err(|error| {
+        let kind = io::Error::from(error.errno).kind();
+        io::Error::new(kind, error)
+    })?;
     Ok(stream)
 }
 

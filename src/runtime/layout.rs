@@ -9,7 +9,7 @@
 //!   containers/NAME                                 a claimed name: holds the id
 //!   projects/PROJECT/containers/ID/{container.json, state.json, upper, work, etc, log}
 //! RUN (/run/xcompose, $XCOMPOSE_RUN)               gone at boot
-//!   projects/PROJECT/{lock, control.lock, control.sock, ID.stdout, ID.stderr}
+//!   projects/PROJECT/{lock, control.lock, control.sock, ID.stdout, ID.stderr, events/{now, before}}
 //!   networks/ID/CONTAINER.json                      an address in use and the names it answers to
 //!   builds/ID/{hosts, hostname, resolv.conf}        a build that runs a command; locked while it lives
 //! ```
@@ -166,6 +166,11 @@ impl Layout {
     /// The named pipes of a running container's output, so that it can be read again if all its readers were killed.
     pub fn pipes(&self, project: &ProjectName, id: &ContainerId) -> [PathBuf; 2] {
         ["stdout", "stderr"].map(|name| self.running(project).join(format!("{}.{name}", id.0)))
+    }
+
+    /// What happened in a project since the machine was started.
+    pub fn journal(&self, project: &ProjectName) -> PathBuf {
+        self.running(project).join("events")
     }
 
     /// What a project has only while it runs.

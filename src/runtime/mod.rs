@@ -7,7 +7,9 @@ pub mod build;
 pub mod cgroup;
 mod client;
 pub mod container;
+mod history;
 pub mod image;
+mod journal;
 pub mod keeper;
 pub mod layout;
 pub mod network;
@@ -119,7 +121,10 @@ impl Runtime {
             name: container.config.name.clone(),
             labels: container.config.labels.clone(),
             action,
+            notes: Default::default(),
         };
+        // Without it followers lose a line; what was done stands.
+        let _ = journal::append(&self.layout.journal(&container.config.project), &event);
         client::tell(&self.layout, &container.config.project, &Request::Tell(event)).await;
     }
 
@@ -129,21 +134,14 @@ impl Runtime {
         ids.iter().filter_map(|id| find::load(&self.layout, project, id).transpose()).collect()
     }
 
-    /// Every container of a project as it is now: if the records tell of something that can't be true, a supervisor
-    /// first puts them right.
+    /// Every container of a project as it is now. Who is active has a supervisor, or gets one; it first puts the records
+    /// right, should they tell of something that is over.
     async fn settled(&self, project: &ProjectName) -> Result<Vec<ObservedContainer>, EngineError> {
         let mut containers = self.containers(project)?;
-        let active = |standing: &Standing| {
+        let active = |(_, standing): &(Container, Standing)| {
             matches!(standing.state, ContainerState::Running { .. } | ContainerState::Restarting { .. })
         };
-        let stale = |standing: &Standing| match (&standing.state, &standing.process) {
-            (ContainerState::Running { .. }, Some(process)) => !find::alive(process),
-            (ContainerState::Running { .. }, None) => true,
-            _ => false,
-        };
-        if containers.iter().any(|(_, standing)| active(standing))
-            && (containers.iter().any(|(_, standing)| stale(standing)) || !client::is_served(&self.layout, project))
-        {
+        if containers.iter().any(active) {
             client::ask(&self.client, project, &Request::Settle, &[]).await?;
             containers = self.containers(project)?;
         }
@@ -369,14 +367,25 @@ impl Engine for Runtime {
         self.ask(id, Request::Start { id: id.clone() }).await.map(drop)
     }
 
-    async fn stop_container(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), EngineError> {
-        let (_, _, standing) = self.load(id)?;
-        match standing.state {
-            ContainerState::Running { .. } | ContainerState::Restarting { .. } => {
-                self.ask(id, Request::Stop { id: id.clone(), grace }).await.map(drop)
+    async fn stop_container(&self, id: &ContainerId, grace: Option<Duration>) -> Result<Stopped, EngineError> {
+        let (project, _, standing) = self.load(id)?;
+        let request = Request::Stop { id: id.clone(), grace };
+        let answer = match standing.state {
+            ContainerState::Running { .. } | ContainerState::Restarting { .. } => Some(self.ask(id, request).await?),
+            // The record may be older than a start that is under way, which only a supervisor knows of.
+            ContainerState::Created { .. } | ContainerState::Exited { .. } => {
+                match client::ask_if_served(&self.layout, &project, &request).await {
+                    // It is being removed.
+                    Err(EngineError::State { .. }) => None,
+                    other => other?,
+                }
             }
-            ContainerState::Created { .. } | ContainerState::Exited { .. } | ContainerState::Dead => Ok(()),
-        }
+            ContainerState::Dead => None,
+        };
+        Ok(match answer {
+            Some(Answer::Stopped(stopped)) => stopped,
+            _ => Stopped::InOrder,
+        })
     }
 
     async fn kill_container(&self, id: &ContainerId, signal: Signal) -> Result<(), EngineError> {
@@ -430,26 +439,13 @@ impl Engine for Runtime {
         log::read(id, &self.layout.log(&project, id), query).map_err(find::failed("read the log of", id.short()))
     }
 
-    async fn events(&self, project: &ProjectName) -> Result<mpsc::Receiver<Event>, EngineError> {
-        let (_, mut channel) = client::ask(&self.client, project, &Request::Events, &[]).await?;
-        let (sender, receiver) = mpsc::channel(64);
-        tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    answer = channel.receive() => match answer {
-                        Ok(Some(Answer::Event(event))) => {
-                            if sender.send(event).await.is_err() {
-                                return;
-                            }
-                        }
-                        Ok(Some(_)) => {}
-                        Ok(None) | Err(_) => return,
-                    },
-                    () = sender.closed() => return,
-                }
-            }
-        });
-        Ok(receiver)
+    async fn events(&self, project: &ProjectName, query: &EventQuery) -> Result<mpsc::Receiver<Event>, EngineError> {
+        history::events(self, project, *query).await
+    }
+
+    async fn story(&self, id: &ContainerId) -> Result<Story, EngineError> {
+        let (_, container, standing) = self.load(id)?;
+        Ok(history::story(&container, standing))
     }
 
     async fn names(&self, project: &ProjectName) -> Result<Vec<Resolution>, EngineError> {

@@ -29,6 +29,16 @@ impl Restart {
             Restart::OnFailure { max } => status != 0 && (max == 0 || count < max),
         }
     }
+
+    /// Whether a container that rests is started when the machine starts; `status` is that of its last exit.
+    pub fn at_boot(self, stopped_by_user: bool, status: i32) -> bool {
+        match self {
+            Restart::No => false,
+            Restart::Always => true,
+            Restart::UnlessStopped => !stopped_by_user,
+            Restart::OnFailure { .. } => status != 0,
+        }
+    }
 }
 
 /// The text is none of the policies.

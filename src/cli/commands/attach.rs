@@ -11,7 +11,7 @@ use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::terminal::detach::Keys;
 use crate::cli::terminal::{self, Raw};
 use crate::cli::ui::time;
-use crate::engine::{ContainerState, EventAction, LogQuery, ObservedContainer};
+use crate::engine::{ContainerState, EventAction, EventQuery, LogQuery, ObservedContainer};
 use crate::runtime::sys::terminal::resize;
 
 /// Attach local standard input, output, and error streams to a service's running container
@@ -76,8 +76,8 @@ impl Attach {
         keys: Keys,
     ) -> Result<End, Failure> {
         let (engine, id) = (context.engine(), &target.id);
-        let mut events = engine.events(project).await?;
-        let query = LogQuery { follow: true, tail: None, since: Some(time::now()), until: None };
+        let mut events = engine.events(project, &EventQuery::default()).await?;
+        let query = LogQuery { follow: true, since: Some(time::now()), ..LogQuery::default() };
         let mut log = engine.logs(id, &query).await?;
         let input = if self.no_stdin { None } else { engine.input(id).await? };
         let terminal = if target.config.tty { input.as_ref() } else { None };

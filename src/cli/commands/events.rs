@@ -6,7 +6,7 @@ use crate::cli::context::{Context, Need};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::members;
 use crate::cli::ui::time;
-use crate::engine::{Event, EventAction};
+use crate::engine::{Event, EventAction, EventQuery};
 use crate::planner::labels;
 
 /// Receive real time events from containers
@@ -18,41 +18,46 @@ pub struct Events {
     /// Output events as a stream of json objects
     #[arg(long)]
     json: bool,
+    /// Show all events created since timestamp
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
     /// Stream events until this timestamp
     #[arg(long, value_name = "WHEN")]
     until: Option<String>,
 }
 
 impl Events {
-    /// Prints events as they happen.
+    /// Prints events as they happen, and those remembered since a moment.
     pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         let now = time::now();
-        let until = self.until.as_ref().map(|text| time::moment(text, now)).transpose();
-        let until = until.map_err(|error| Failure::usage(error.to_string()))?;
+        let moment = |text: &Option<String>| text.as_ref().map(|text| time::moment(text, now)).transpose();
+        let invalid = |error: time::InvalidMoment| Failure::usage(error.to_string());
+        let (mut since, until) = (moment(&self.since).map_err(invalid)?, moment(&self.until).map_err(invalid)?);
         let stack = context.load(Need::FilesOrName, &self.services)?;
-        let mut events = context.engine().events(&stack.name).await?;
-        let ui = context.ui();
-        ui.flush()?;
+        let engine = context.engine();
+        context.ui().flush()?;
         loop {
-            let next = match until {
-                Some(until) => {
-                    let left = u64::try_from(until.saturating_sub(time::now())).unwrap_or(0);
-                    match tokio::time::timeout(std::time::Duration::from_nanos(left), events.recv()).await {
-                        Ok(next) => next,
-                        Err(_) => return Ok(Exit::SUCCESS),
-                    }
-                }
-                None => events.recv().await,
-            };
-            let Some(event) = next else { return Ok(Exit::SUCCESS) };
-            let service = members::service(&event.labels);
-            let wanted = self.services.is_empty() || self.services.iter().any(|name| name == service);
-            if !wanted || members::one_off(&event.labels) {
-                continue;
+            let mut events = engine.events(&stack.name, &EventQuery { since, until }).await?;
+            while let Some(event) = events.recv().await {
+                since = Some(event.time.saturating_add(1));
+                self.print(context, &event)?;
             }
-            ui.text(&if self.json { as_json(&event) } else { as_text(&event) })?;
-            ui.flush()?;
+            if until.is_some_and(|until| until <= time::now()) {
+                return Ok(Exit::SUCCESS);
+            }
+            // Whoever watched over the project was killed; what happened meanwhile is told by who comes after.
+            since = since.or(Some(now));
         }
+    }
+
+    fn print(&self, context: &Context<'_>, event: &Event) -> Result<(), Failure> {
+        let service = members::service(&event.labels);
+        let wanted = self.services.is_empty() || self.services.iter().any(|name| name == service);
+        if !wanted || members::one_off(&event.labels) {
+            return Ok(());
+        }
+        context.ui().text(&if self.json { as_json(event) } else { as_text(event) })?;
+        context.ui().flush()
     }
 }
 
@@ -78,9 +83,12 @@ fn attributes(event: &Event) -> BTreeMap<String, String> {
     all.insert("name".to_owned(), event.name.to_string());
     match &event.action {
         EventAction::Die { status, .. } => all.insert("exitCode".to_owned(), status.to_string()),
+        EventAction::ExecDie { status } => all.insert("exitCode".to_owned(), status.to_string()),
         EventAction::Kill { signal } => all.insert("signal".to_owned(), signal.number().to_string()),
         _ => None,
     };
+    // What Docker does not tell has names that Docker does not use.
+    all.extend(event.notes.iter().map(|(name, value)| (format!("xcompose.{name}"), value.clone())));
     all
 }
 
@@ -96,6 +104,9 @@ fn action(action: &EventAction) -> String {
         EventAction::Pause => "pause",
         EventAction::Unpause => "unpause",
         EventAction::Health { health } => return format!("health_status: {health}"),
+        EventAction::ExecCreate { command } => return format!("exec_create: {command}"),
+        EventAction::ExecStart { command } => return format!("exec_start: {command}"),
+        EventAction::ExecDie { .. } => "exec_die",
         EventAction::Destroy => "destroy",
     };
     word.to_owned()

@@ -26,6 +26,9 @@ pub struct Logs {
     /// Don't print prefix in logs
     #[arg(long)]
     no_log_prefix: bool,
+    /// Show only what one run of each container wrote: 0 is the present or last run, -1 the one before
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    run: Option<i64>,
     /// Show logs since timestamp (e.g. 2013-01-02T13:23:37Z) or relative (e.g. 42m for 42 minutes)
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
@@ -105,6 +108,17 @@ impl Logs {
             text if text.starts_with('-') => None,
             text => Some(text.parse().map_err(|_| Failure::usage(format!("invalid value for \"tail\": {text}")))?),
         };
-        Ok(LogQuery { follow: self.follow, tail, since: moment(&self.since)?, until: moment(&self.until)? })
+        let run = match self.run {
+            None => None,
+            Some(back @ ..=0) => Some(back.unsigned_abs()),
+            Some(other) => {
+                let text = format!("invalid value for \"run\": {other} (0 is the last run, -1 the one before)");
+                return Err(Failure::usage(text));
+            }
+        };
+        if self.follow && run.is_some_and(|back| back > 0) {
+            return Err(Failure::usage("--follow and a run that is over (--run) are incompatible"));
+        }
+        Ok(LogQuery { follow: self.follow, tail, since: moment(&self.since)?, until: moment(&self.until)?, run })
     }
 }

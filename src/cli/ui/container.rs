@@ -32,6 +32,8 @@ pub fn status(state: &ContainerState, now: i64) -> String {
             None => format!("Up {}", span(*since)),
         },
         ContainerState::Restarting { status, finished } => format!("Restarting ({status}) {} ago", span(*finished)),
+        // Nobody saw how, so no number would be true.
+        ContainerState::Exited { finished, unseen: true, .. } => format!("Exited (unknown) {} ago", span(*finished)),
         ContainerState::Exited { status, finished, .. } => format!("Exited ({status}) {} ago", span(*finished)),
         ContainerState::Dead => "Dead".to_owned(),
     }
@@ -149,7 +151,7 @@ pub(crate) mod tests {
             image: ImageId("sha256:0".to_owned()),
             command_line: vec!["sleep".to_owned(), "100000".to_owned()],
             created: 0,
-            state: ContainerState::Running { pid: 1, since: 0, health: None, paused: false },
+            state: ContainerState::Running { pid: 1, since: 0, health: None, paused: false, stopping: false },
             restart_count: 0,
             endpoints: Vec::new(),
             published: Vec::new(),
@@ -166,7 +168,7 @@ pub(crate) mod tests {
     #[test]
     fn states_read_as_docker_says_them() {
         let minutes = 120_000_000_000;
-        let running = |health, paused| ContainerState::Running { pid: 1, since: 0, health, paused };
+        let running = |health, paused| ContainerState::Running { pid: 1, since: 0, health, paused, stopping: false };
         let said = [
             running(None, false),
             running(Some(Health::Starting), false),
@@ -174,7 +176,8 @@ pub(crate) mod tests {
             running(Some(Health::Healthy), true),
             ContainerState::Created { failure: None },
             ContainerState::Restarting { status: 1, finished: minutes - 4_000_000_000 },
-            ContainerState::Exited { status: 137, finished: 0, oom_killed: false },
+            ContainerState::Exited { status: 137, finished: 0, oom_killed: false, unseen: false },
+            ContainerState::Exited { status: 255, finished: 0, oom_killed: false, unseen: true },
             ContainerState::Dead,
         ]
         .map(|state| status(&state, minutes));
@@ -186,6 +189,7 @@ pub(crate) mod tests {
         Created
         Restarting (1) 4 seconds ago
         Exited (137) 2 minutes ago
+        Exited (unknown) 2 minutes ago
         Dead
         ");
     }

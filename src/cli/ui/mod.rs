@@ -9,6 +9,7 @@ pub mod style;
 pub mod table;
 pub mod template;
 pub mod time;
+pub mod why;
 
 use std::io::{BufRead, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -170,7 +170,8 @@ fn fields<T>(pid: i32, read: impl FnOnce(&mut SplitAsciiWhitespace<'_>) -> Optio
     read(&mut rest.split_ascii_whitespace()).ok_or_else(wrong)
 }
 
-fn boot() -> io::Result<String> {
+/// Names the present boot of the machine.
+pub fn boot() -> io::Result<String> {
     Ok(std::fs::read_to_string("/proc/sys/kernel/random/boot_id")?.trim_end().to_owned())
 }
 

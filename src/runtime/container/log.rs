@@ -9,13 +9,14 @@
 //! written yet: whoever goes on writing adds it. Nothing is lost or doubled whenever the writer dies. Times rise strictly
 //! within a container, so that "after this time" names one place. `N` grows by rotation; the lowest is deleted first.
 //!
-//! Reading needs nobody's help: a follower is told by inotify.
+//! Reading needs nobody's help: a follower is told by inotify, and holds `readers` so that rotation does not overtake it.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
+use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::mpsc;
 
 use crate::engine::{ContainerId, LogChunk, LogQuery, Stream};
@@ -89,6 +90,11 @@ pub const STREAMS: [Stream; 2] = [Stream::Stdout, Stream::Stderr];
 /// Paths of one segment: its index, its stdout, its stderr.
 pub fn paths(folder: &Path, number: u64) -> [PathBuf; 3] {
     ["index", "stdout", "stderr"].map(|name| folder.join(format!("{number}.{name}")))
+}
+
+/// Held, shared, by whoever reads a log, so that nothing is deleted that is about to be read.
+pub fn readers(folder: &Path) -> PathBuf {
+    folder.join("readers")
 }
 
 /// The segments there are, the oldest first.
@@ -172,6 +178,27 @@ fn growth(before: Record, after: Record) -> Option<(usize, u64, u64)> {
     [0, 1].into_iter().map(|stream| (stream, before.ends[stream], after.ends[stream])).find(|(_, from, to)| to > from)
 }
 
+/// From when to when a run lasted, the last one being 0, the one before 1; `None` if there is none, or no more.
+fn run(folder: &Path, back: u64) -> io::Result<Option<(i64, Option<i64>)>> {
+    let (mut left, mut next) = (back, None);
+    for number in segments(folder)?.into_iter().rev() {
+        let Some(segment) = Segment::open(folder, number)? else { continue };
+        let mut index = vec![0; usize::try_from(segment.records()?).unwrap_or(0) * RECORD];
+        segment.index.read_exact_at(&mut index, 0)?;
+        for record in index.as_chunks::<RECORD>().0.iter().rev().map(Record::decode) {
+            if record.mark != Mark::Started {
+                continue;
+            }
+            if left == 0 {
+                return Ok(Some((record.time, next)));
+            }
+            left -= 1;
+            next = Some(record.time);
+        }
+    }
+    Ok(None)
+}
+
 /// Lines that a piece ends.
 fn lines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|byte| **byte == b'\n').count() as u64
@@ -189,6 +216,8 @@ struct Cursor {
     begun: [Vec<u8>; 2],
     /// Lines still to be left out.
     skip: u64,
+    /// The last mark that was read or lies before; `Output`: none is known.
+    mark: Mark,
 }
 
 /// What a cursor found.
@@ -208,6 +237,7 @@ impl Cursor {
             last: Record::default(),
             begun: Default::default(),
             skip: 0,
+            mark: Mark::Output,
         };
         let mut numbers = segments(folder)?;
         // From the newest backwards, until enough is found or the log begins.
@@ -335,22 +365,25 @@ impl Cursor {
                 }
             }
             if record.mark != Mark::Output {
+                self.mark = record.mark;
                 return Ok(Found::Mark(record.mark, record.time));
             }
         }
     }
 
     /// Whether the last run has ended, by what the log says up to here.
-    fn has_ended(&self) -> io::Result<bool> {
+    fn has_ended(&mut self) -> io::Result<bool> {
         let Some(segment) = &self.segment else { return Ok(false) };
-        for number in (1..=self.read).rev() {
-            match segment.record(number)?.mark {
-                Mark::Output => {}
-                Mark::Started => return Ok(false),
-                Mark::Ended | Mark::Closed => return Ok(true),
-            }
+        // Looked for once: from here on every mark is seen when it is read.
+        let mut number = if self.mark == Mark::Output { self.read } else { 0 };
+        while number > 0 && self.mark == Mark::Output {
+            self.mark = segment.record(number)?.mark;
+            number -= 1;
         }
-        Ok(false)
+        if self.mark == Mark::Output {
+            self.mark = Mark::Started;
+        }
+        Ok(matches!(self.mark, Mark::Ended | Mark::Closed))
     }
 
     /// The begun lines, when nothing more is waited for.
@@ -364,15 +397,29 @@ impl Cursor {
 /// Reads the log in `folder` on the present tokio runtime, as the query says. A follower ends with the run that goes on
 /// now (at once, after what there is, if none does), or when the log is gone.
 pub fn read(container: &ContainerId, folder: &Path, query: &LogQuery) -> io::Result<mpsc::Receiver<LogChunk>> {
+    let held = match File::options().create(true).append(true).open(readers(folder)) {
+        Ok(file) => Some(Flock::lock(file, FlockArg::LockShared).map_err(|(_, errno)| errno)?),
+        // It has never been started, or is gone.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(error),
+    };
+    let mut query = query.clone();
+    if let Some(back) = query.run {
+        let (begin, next) = run(folder, back)?.unwrap_or((i64::MAX, None));
+        query.since = query.since.max(Some(begin));
+        let end = next.map(|next| next - 1);
+        query.until = query.until.into_iter().chain(end).min();
+    }
     let changes = query.follow.then(Watch::new).transpose()?;
     if let Some(changes) = &changes {
         changes.add(folder)?;
     }
     let asked = now();
-    let mut cursor = Cursor::new(folder, query)?;
+    let mut cursor = Cursor::new(folder, &query)?;
     let (sender, receiver) = mpsc::channel(8);
-    let (container, query) = (container.clone(), query.clone());
+    let container = container.clone();
     tokio::spawn(async move {
+        let _held = held;
         let chunk = |(stream, time, bytes)| LogChunk { container: container.clone(), stream, time, bytes };
         loop {
             match cursor.next() {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::{
-    ContainerConfig, ContainerId, ContainerState, Endpoint, ImageId, ObservedContainer, PublishedPort,
+    ContainerConfig, ContainerId, ContainerState, Endpoint, ImageId, ObservedContainer, Probe, PublishedPort,
 };
 use crate::values::names::VolumeName;
 use crate::values::protocol::Protocol;
@@ -69,8 +69,9 @@ pub struct HealthProbe {
     pub retries: u32,
 }
 
-/// `state.json`: how a container stands.
+/// `state.json`: how a container stands. What an older version did not write is as for a new container.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Standing {
     /// As the engine tells it.
     pub state: ContainerState,
@@ -84,14 +85,14 @@ pub struct Standing {
     pub runs: u64,
     /// The last stop was asked for: no policy starts it but `always`.
     pub stopped_by_user: bool,
-    /// The status of the last exit is not known: everything that could have told was killed.
-    pub exit_unknown: bool,
+    /// The boot of the machine in which this was written (`/proc/sys/kernel/random/boot_id`).
+    pub boot: Option<String>,
     /// Connections while it runs.
     pub endpoints: Vec<Endpoint>,
     /// Open ports while it runs.
     pub published: Vec<PublishedPort>,
     /// The last probes, newest last, at most five.
-    pub probes: Vec<ProbeResult>,
+    pub probes: Vec<Probe>,
 }
 
 /// Names one process of this boot for ever.
@@ -103,19 +104,6 @@ pub struct ProcessMark {
     pub started: u64,
     /// `/proc/sys/kernel/random/boot_id`.
     pub boot: String,
-}
-
-/// What one probe said.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ProbeResult {
-    /// Nanoseconds since 1970.
-    pub started: i64,
-    /// Nanoseconds since 1970.
-    pub finished: i64,
-    /// Exit code; -1 for a probe that could not run or took too long.
-    pub status: i32,
-    /// What it printed, at most 4096 bytes.
-    pub output: String,
 }
 
 /// What is told of an exit that nobody knows: Docker's word for it.
@@ -131,7 +119,7 @@ impl Standing {
             delay: Duration::ZERO,
             runs: 0,
             stopped_by_user: false,
-            exit_unknown: false,
+            boot: None,
             endpoints: Vec::new(),
             published: Vec::new(),
             probes: Vec::new(),
@@ -141,8 +129,7 @@ impl Standing {
     /// Of a container that had been started when the machine lost its power, and what became of it with it.
     pub fn lost() -> Standing {
         Standing {
-            state: ContainerState::Exited { status: UNKNOWN, finished: 0, oom_killed: false },
-            exit_unknown: true,
+            state: ContainerState::Exited { status: UNKNOWN, finished: 0, oom_killed: false, unseen: true },
             ..Standing::new()
         }
     }

@@ -12,6 +12,7 @@ pub mod files;
 pub mod firewall;
 pub mod ipam;
 pub mod lease;
+pub mod listening;
 mod loopback;
 pub mod netlink;
 pub mod nft;

@@ -8,13 +8,16 @@ use std::time::Duration;
 
 use nix::fcntl::{Flock, FlockArg};
 
-use crate::engine::{ContainerId, ContainerState, EngineError, Event, EventAction, ProcessIo, Subject, WaitFor};
-use crate::runtime::cgroup::Cgroup;
+use crate::engine::{
+    ContainerId, ContainerState, EngineError, Event, EventAction, ProcessIo, Stopped, Subject, WaitFor,
+};
+use crate::runtime::cgroup::{Cgroup, Usage};
 use crate::runtime::container::find::{self, failed};
 use crate::runtime::container::record::{Container, Standing};
 use crate::runtime::store::{self, Durability, now};
 use crate::runtime::supervisor::connection::Client;
 use crate::runtime::supervisor::control::Answer;
+use crate::runtime::supervisor::deaf;
 use crate::runtime::supervisor::health::Monitor;
 use crate::runtime::supervisor::logs::Pump;
 use crate::runtime::supervisor::machine::{self, Effect, Next, State};
@@ -23,6 +26,9 @@ use crate::runtime::sys;
 use crate::values::health::Health;
 use crate::values::restart::Restart;
 use crate::values::signal::Signal;
+
+/// Docker's, where neither container nor command say otherwise (compose-behaviours §6).
+const GRACE: Duration = Duration::from_secs(10);
 
 /// A container that has a process, is about to, or is about to again.
 #[derive(Debug)]
@@ -44,6 +50,8 @@ pub(super) struct Active {
     pub(super) waiters: Vec<(WaitFor, Client)>,
     /// What the user asked for, to be told when it is done.
     pub(super) asked: Option<Next>,
+    /// How the stop that was asked for went.
+    pub(super) stopped: Stopped,
 }
 
 /// One run, from the command's first instruction until everything of it is put away.
@@ -59,20 +67,25 @@ pub(super) struct Run {
     pub(super) attached: Option<Client>,
     /// How it ended, as soon as it did.
     pub(super) ended: Option<Ending>,
+    /// The machine was restarted while it ran.
+    pub(super) lost_at_boot: bool,
 }
 
 impl Run {
     /// Of a process that was there before us.
     pub(super) fn adopted(pid: i32, pidfd: Arc<OwnedFd>, cgroup: Cgroup, pump: Option<Pump>) -> Run {
-        Run { pid, pidfd, cgroup, pump, monitor: None, root: None, attached: None, ended: None }
+        let (monitor, root, attached, ended) = (None, None, None, None);
+        Run { pid, pidfd, cgroup, pump, monitor, root, attached, ended, lost_at_boot: false }
     }
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Ending {
     pub(super) status: Option<i32>,
     pub(super) oom_killed: bool,
+    /// What it had used, as far as could be read.
+    pub(super) usage: Option<Usage>,
 }
 
 impl Active {
@@ -94,7 +107,13 @@ impl Active {
             stoppers: Vec::new(),
             waiters: Vec::new(),
             asked: None,
+            stopped: Stopped::InOrder,
         }
+    }
+
+    /// How long it has between stop signal and kill, unless the user says otherwise.
+    pub(super) fn grace(&self) -> Duration {
+        self.container.config.stop_grace_period.unwrap_or(GRACE)
     }
 
     pub(super) fn policy(&self) -> Restart {
@@ -104,7 +123,7 @@ impl Active {
     pub(super) fn event(&self, time: i64, action: EventAction) -> Event {
         let config = &self.container.config;
         let (name, labels) = (config.name.clone(), config.labels.clone());
-        Event { time, container: self.container.id.clone(), name, labels, action }
+        Event { time, container: self.container.id.clone(), name, labels, action, notes: Default::default() }
     }
 }
 
@@ -178,17 +197,12 @@ impl Supervisor {
             Some(Effect::Spawn | Effect::Delay(_)) if ended => {}
             Some(Effect::Spawn) => self.spawn(id),
             Some(Effect::Delay(delay)) => self.arm(id, delay),
-            Some(Effect::Stop(grace)) => {
-                if grace.is_zero() {
-                    self.signal(id, Signal::KILL);
-                } else {
-                    let signal = self.containers.get(id).and_then(|active| active.container.stop_signal);
-                    self.signal(id, signal.unwrap_or(Signal::TERM));
-                    self.arm(id, grace);
-                }
+            Some(Effect::Stop(grace)) => self.ask_to_end(id, grace),
+            Some(Effect::Kill) => {
+                let deaf = self.containers.get(id).is_some_and(|active| active.stopped == Stopped::Deaf);
+                self.signal(id, Signal::KILL, if deaf { "it can't see its stop signal" } else { "grace period over" });
             }
-            Some(Effect::Kill) => self.signal(id, Signal::KILL),
-            Some(Effect::Send(signal)) => self.signal(id, signal),
+            Some(Effect::Send(signal)) => self.signal(id, signal, "asked"),
             None => {}
         }
         // A stop in the pause between two runs comes without an end of a process.
@@ -210,8 +224,32 @@ impl Supervisor {
         });
     }
 
+    /// Sends the stop signal, and sees to it that the process ends after the grace period: at once if it is proved that it
+    /// can't see the signal.
+    fn ask_to_end(&mut self, id: &ContainerId, grace: Duration) {
+        let Some(active) = self.containers.get_mut(id) else { return };
+        active.stopped = Stopped::InOrder;
+        if grace.is_zero() {
+            return self.signal(id, Signal::KILL, "stop without grace");
+        }
+        let signal = active.container.stop_signal.unwrap_or(Signal::TERM);
+        let frozen = matches!(active.standing.state, ContainerState::Running { paused: true, .. });
+        if let ContainerState::Running { stopping, .. } = &mut active.standing.state {
+            *stopping = grace != Duration::MAX;
+        }
+        let pid = active.run.as_ref().map_or(0, |run| run.pid);
+        // A frozen one may have been about to ask for the signal.
+        let deaf = signal != Signal::KILL && !frozen && deaf::is_deaf(pid, signal);
+        if deaf {
+            active.stopped = Stopped::Deaf;
+        }
+        self.signal(id, signal, "stop");
+        self.write(id);
+        self.arm(id, if deaf { Duration::ZERO } else { grace });
+    }
+
     /// Sends a signal that a user wants, to a frozen container too.
-    pub(super) fn signal(&mut self, id: &ContainerId, signal: Signal) {
+    pub(super) fn signal(&mut self, id: &ContainerId, signal: Signal, why: &str) {
         let Some(active) = self.containers.get_mut(id) else { return };
         let Some(run) = active.run.as_ref().filter(|run| run.ended.is_none()) else { return };
         // It may have ended in this moment; then its end is on its way to us.
@@ -222,13 +260,14 @@ impl Supervisor {
         {
             *paused = false;
         }
-        let event = active.event(now(), EventAction::Kill { signal });
+        let event = active.event(now(), EventAction::Kill { signal }).noting("why", why);
         self.tell(event);
     }
 
     /// Puts on record how it stands.
     pub(super) fn write(&mut self, id: &ContainerId) {
-        let Some(active) = self.containers.get(id) else { return };
+        let Some(active) = self.containers.get_mut(id) else { return };
+        active.standing.boot.clone_from(&self.boot);
         let path = self.layout.standing(&self.project, id);
         // On a full disk the record tells of the past, until the next change; what we do does not depend on it.
         let _ = store::write(&path, &active.standing, Durability::Memory);
@@ -245,7 +284,7 @@ impl Supervisor {
         }
         if rests {
             for client in active.stoppers.drain(..) {
-                client.tell(Answer::Done);
+                client.tell(Answer::Stopped(active.stopped));
             }
         }
         let known = match &active.standing.state {

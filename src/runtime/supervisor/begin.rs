@@ -10,16 +10,17 @@ use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
 use crate::dns::Asker;
-use crate::engine::{ContainerId, ContainerState, EngineError, EventAction, NetworkMode, ProcessIo};
+use crate::engine::{ContainerConfig, ContainerId, ContainerState, EngineError, EventAction, NetworkMode, ProcessIo};
 use crate::runtime::container::find;
 use crate::runtime::container::log::Mark;
 use crate::runtime::container::record::Container;
 use crate::runtime::network::files;
+use crate::runtime::store::now;
 use crate::runtime::supervisor::active::{Run, missing};
 use crate::runtime::supervisor::connection::Client;
 use crate::runtime::supervisor::control::{Answer, Failure};
 use crate::runtime::supervisor::logs::{Pump, Rotation, Source, Writer};
-use crate::runtime::supervisor::machine::{self, Next};
+use crate::runtime::supervisor::machine::{self, Next, State};
 use crate::runtime::supervisor::starter::{self, Job, Launched};
 use crate::runtime::supervisor::{Child, Message, Supervisor};
 use crate::runtime::sys;
@@ -42,7 +43,7 @@ impl Supervisor {
                 Ok(ProcessIo::Terminal { rows: *rows, columns: *columns })
             }
             None if container.config.tty => Ok(ProcessIo::Terminal { rows: 24, columns: 80 }),
-            None => self.pipes(id, container.config.stdin_open),
+            None => self.pipes(id, &container.config),
         };
         let io = match io {
             Ok(io) => io,
@@ -61,9 +62,10 @@ impl Supervisor {
     ///
     /// Named pipes, open for reading in the container, too: if every process of ours is killed the container is not, and
     /// what it has written is still there for the next one that opens them.
-    fn pipes(&mut self, id: &ContainerId, stdin_open: bool) -> io::Result<ProcessIo> {
+    fn pipes(&mut self, id: &ContainerId, config: &ContainerConfig) -> io::Result<ProcessIo> {
         let mut writers = Vec::new();
-        for (path, name) in self.layout.pipes(&self.project, id).iter().zip(["stdout", "stderr"]) {
+        let paths = if config.logging.is_none() { Vec::new() } else { self.layout.pipes(&self.project, id).to_vec() };
+        for (path, name) in paths.iter().zip(["stdout", "stderr"]) {
             match std::fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR)?,
@@ -72,7 +74,7 @@ impl Supervisor {
             writers.push(OwnedFd::from(OpenOptions::new().read(true).write(true).open(path)?));
             self.link.hold(format!("{}/{name}", id.0), reader);
         }
-        let stdin = if stdin_open {
+        let stdin = if config.stdin_open {
             let (reader, writer) = nix::unistd::pipe2(OFlag::O_CLOEXEC)?;
             self.link.hold(format!("{}/stdin", id.0), writer);
             Some(reader)
@@ -89,7 +91,11 @@ impl Supervisor {
         let Some(active) = self.containers.get_mut(id) else { return };
         match run {
             Ok(time) => {
-                let event = active.event(time, EventAction::Start);
+                let by = match active.state {
+                    State::Starting { tries, .. } if tries.count > 0 => format!("policy, start {}", tries.count),
+                    _ => "asked".to_owned(),
+                };
+                let event = active.event(time, EventAction::Start).noting("why", by);
                 let starters = std::mem::take(&mut active.starters);
                 let pid = active.run.as_ref().map(|run| run.pid);
                 let restarted = active.asked == Some(Next::Start);
@@ -119,6 +125,13 @@ impl Supervisor {
                     EngineError::Command { code, .. } => *code,
                     _ => 128,
                 };
+                let before = match active.standing.state {
+                    ContainerState::Exited { .. } | ContainerState::Restarting { .. } => {
+                        let died = active.event(now(), EventAction::Die { status: code, restarting: false });
+                        Some(died.noting("reason", words(&error)))
+                    }
+                    _ => None,
+                };
                 active.standing.state = ContainerState::Created { failure: Some((code, words(&error))) };
                 active.asked = None;
                 let told = std::mem::take(&mut active.starters).into_iter();
@@ -129,6 +142,10 @@ impl Supervisor {
                 self.step(id, machine::Event::StartFailed);
                 self.put_away(id);
                 self.write(id);
+                if let Some(event) = before {
+                    // It had run, so somebody may follow it.
+                    self.tell(event);
+                }
             }
         }
         self.answer(id);
@@ -187,11 +204,11 @@ impl Supervisor {
                 }
             }
             let health = container.health.as_ref().map(|_| Health::Starting);
-            standing.state = ContainerState::Running { pid: started.pid, since: time, health, paused: false };
+            standing.state =
+                ContainerState::Running { pid: started.pid, since: time, health, paused: false, stopping: false };
             // A process that has ended already has no mark; its status is on its way.
             standing.process = find::mark(started.pid).ok();
             standing.runs += 1;
-            standing.exit_unknown = false;
             standing.probes.clear();
             let run = Run {
                 pid: started.pid,
@@ -202,6 +219,7 @@ impl Supervisor {
                 root: started.root,
                 attached,
                 ended: None,
+                lost_at_boot: false,
             };
             Ok((time, run))
         };

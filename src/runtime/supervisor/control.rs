@@ -15,7 +15,8 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use crate::engine::{
-    ContainerId, ContainerState, EngineError, Event, ExecConfig, ProcessIo, Question, Resolution, Subject, WaitFor,
+    ContainerId, ContainerState, EngineError, Event, ExecConfig, ProcessIo, Question, Resolution, Stopped, Subject,
+    WaitFor,
 };
 use crate::runtime::sys;
 use crate::values::signal::Signal;
@@ -74,7 +75,7 @@ pub enum Request {
         /// What.
         until: WaitFor,
     },
-    /// Answered by `Done`, then by `Event`s without end.
+    /// Answered by `Done`, and again when it ends in order. Whoever asks this holds nobody up.
     Events,
     /// Run another process; answered by `Process`, then `Status`.
     Exec {
@@ -115,8 +116,8 @@ pub enum Answer {
     Done,
     /// The condition holds; this is the state.
     State(ContainerState),
-    /// Something happened.
-    Event(Event),
+    /// It has been stopped.
+    Stopped(Stopped),
     /// What the containers are told when they ask.
     Names(Vec<Resolution>),
     /// One of them asked.

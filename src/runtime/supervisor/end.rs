@@ -19,8 +19,9 @@ impl Supervisor {
     pub(super) fn container_ended(&mut self, id: &ContainerId, status: Option<i32>) {
         let Some(active) = self.containers.get_mut(id) else { return };
         let Some(run) = active.run.as_mut().filter(|run| run.ended.is_none()) else { return };
-        let oom_killed = run.cgroup.usage().is_ok_and(|usage| usage.oom_kills > 0);
-        run.ended = Some(Ending { status, oom_killed });
+        let usage = run.cgroup.usage().ok();
+        let oom_killed = usage.as_ref().is_some_and(|usage| usage.oom_kills > 0);
+        run.ended = Some(Ending { status, oom_killed, usage });
         let pump = run.pump.take();
         self.withdraw(id);
         let Some(active) = self.containers.get_mut(id) else { return };
@@ -50,22 +51,35 @@ impl Supervisor {
     pub(super) fn drained(&mut self, id: &ContainerId, time: i64) {
         let Some(active) = self.containers.get_mut(id) else { return };
         let Some(mut run) = active.run.take() else { return };
-        let ending = run.ended.unwrap_or(Ending { status: None, oom_killed: false });
+        let ending = run.ended.take().unwrap_or_default();
         let status = ending.status.map_or(UNKNOWN, exit_code);
+        let unseen = ending.status.is_none();
         let stays = matches!(active.state, State::Resting { .. });
         let restarting = matches!(active.state, State::Waiting { .. });
-        active.standing.exit_unknown = ending.status.is_none();
         active.standing.process = None;
         active.standing.state = if stays {
-            ContainerState::Exited { status, finished: time, oom_killed: ending.oom_killed }
+            ContainerState::Exited { status, finished: time, oom_killed: ending.oom_killed, unseen }
         } else {
             ContainerState::Restarting { status, finished: time }
         };
         let mut events = Vec::new();
         if ending.oom_killed {
-            events.push(active.event(time, EventAction::Oom));
+            let mut event = active.event(time, EventAction::Oom);
+            if let Some(usage) = &ending.usage {
+                event =
+                    event.noting("limit", usage.memory_limit.to_string()).noting("peak", usage.memory_peak.to_string());
+            }
+            events.push(event);
         }
-        events.push(active.event(time, EventAction::Die { status, restarting }));
+        let mut event = active.event(time, EventAction::Die { status, restarting });
+        if unseen {
+            let why = if run.lost_at_boot { "the machine was restarted" } else { "nobody saw how it ended" };
+            event = event.noting("unseen", why);
+        }
+        if let State::Waiting { tries } = active.state {
+            event = event.noting("next", format!("start {} in {:?}", tries.count, tries.delay));
+        }
+        events.push(event);
         if active.asked.is_some() {
             events.push(active.event(time, EventAction::Stop));
         }
@@ -121,7 +135,7 @@ impl Supervisor {
         let Some(active) = self.containers.get_mut(id) else { return };
         active.timer += 1;
         if let ContainerState::Restarting { status, finished } = active.standing.state {
-            active.standing.state = ContainerState::Exited { status, finished, oom_killed: false };
+            active.standing.state = ContainerState::Exited { status, finished, oom_killed: false, unseen: false };
         }
         let time = self.close_log(id);
         if let Some(active) = self.containers.get_mut(id) {

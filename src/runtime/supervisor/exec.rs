@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-use crate::engine::{ContainerId, ContainerState, EngineError, ExecConfig, ProcessIo, Subject};
+use crate::engine::{ContainerId, ContainerState, EngineError, EventAction, ExecConfig, ProcessIo, Subject};
 use crate::runtime::start::program::Started;
 use crate::runtime::start::request::{ExecRequest, Process};
+use crate::runtime::store::now;
 use crate::runtime::supervisor::connection::Client;
 use crate::runtime::supervisor::control::{Answer, Streams};
 use crate::runtime::supervisor::starter::{self, Job};
@@ -25,11 +26,13 @@ impl Supervisor {
             Ok(request) => request,
             Err(error) => return client.refuse(error),
         };
-        let queue = self.queue.clone();
+        let command = config.command.join(" ");
+        self.tell_of(id, EventAction::ExecCreate { command: command.clone() });
+        let (queue, id) = (self.queue.clone(), id.clone());
         self.starting += 1;
         let done = Box::new(move |started| {
             // A supervisor that is gone answers nobody.
-            let _ = queue.send(Message::Joined(client, started));
+            let _ = queue.send(Message::Joined { id, command, client, started });
         });
         self.starter.put(Job::Exec { request: Box::new(request), subject, done });
     }
@@ -88,18 +91,35 @@ impl Supervisor {
     }
 
     /// A user's process runs, or can't.
-    pub(super) fn joined(&mut self, client: Client, started: Result<Started, EngineError>) {
+    pub(super) fn joined(
+        &mut self,
+        id: ContainerId,
+        command: String,
+        client: Client,
+        started: Result<Started, EngineError>,
+    ) {
         let started = match started {
             Ok(started) => started,
             Err(error) => return client.refuse(error),
         };
+        self.tell_of(&id, EventAction::ExecStart { command });
         let status = self.status_of(started.pid);
         client.process(started.pidfd, started.terminal);
+        let queue = self.queue.clone();
         tokio::spawn(async move {
             if let Ok(status) = status.await {
                 client.tell(Answer::Status(status));
+                let _ = queue.send(Message::Left(id, status));
             }
         });
+    }
+
+    /// Puts on record what happened to an active container.
+    pub(super) fn tell_of(&mut self, id: &ContainerId, action: EventAction) {
+        if let Some(active) = self.containers.get(id) {
+            let event = active.event(now(), action);
+            self.tell(event);
+        }
     }
 
     /// The exit code of a process that has just been started, once it ends.

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
-use crate::engine::{ContainerId, ContainerState, EngineError, Event, EventAction, ExecConfig, ProcessIo};
-use crate::runtime::container::record::{HealthProbe, ProbeResult};
+use crate::engine::{ContainerId, ContainerState, EngineError, EventAction, ExecConfig, Probe, ProcessIo};
+use crate::runtime::container::record::HealthProbe;
 use crate::runtime::start::program::Started;
 use crate::runtime::store::now;
 use crate::runtime::supervisor::starter::Job;
@@ -148,7 +148,7 @@ impl Supervisor {
         reader: OwnedFd,
         started: Result<Started, EngineError>,
     ) {
-        let result = move |status, output| ProbeResult { started: began, finished: now(), status, output };
+        let result = move |status, output| Probe { started: began, finished: now(), status, output };
         let started = match started {
             Ok(started) => started,
             Err(error) => {
@@ -175,7 +175,7 @@ impl Supervisor {
     }
 
     /// A probe has ended.
-    pub(super) fn probed(&mut self, id: &ContainerId, number: u64, result: ProbeResult) {
+    pub(super) fn probed(&mut self, id: &ContainerId, number: u64, result: Probe) {
         let Some(active) = self.containers.get_mut(id).filter(|active| active.standing.runs == number) else { return };
         let ContainerState::Running { since, health, .. } = &mut active.standing.state else { return };
         let Some(run) = active.run.as_mut().filter(|run| run.ended.is_none()) else { return };
@@ -186,13 +186,14 @@ impl Supervisor {
         active.standing.probes.push(result);
         let surplus = active.standing.probes.len().saturating_sub(KEPT);
         active.standing.probes.drain(..surplus);
-        let config = &active.container.config;
-        let event = changed.map(|health| Event {
-            time: now(),
-            container: id.clone(),
-            name: config.name.clone(),
-            labels: config.labels.clone(),
-            action: EventAction::Health { health },
+        let event = changed.map(|health| {
+            let event = active.event(now(), EventAction::Health { health });
+            match active.standing.probes.last() {
+                Some(probe) if health == Health::Unhealthy => event
+                    .noting("status", probe.status.to_string())
+                    .noting("output", probe.output.trim_end().lines().last().unwrap_or_default()),
+                _ => event,
+            }
         });
         self.write(id);
         if let Some(event) = event {

@@ -10,13 +10,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, SpliceFFlags, fcntl, splice};
+use nix::fcntl::{FcntlArg, Flock, FlockArg, OFlag, SpliceFFlags, fcntl, splice};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
 use crate::engine::Logging;
-use crate::runtime::container::log::{Mark, RECORD, Record, paths, segments};
+use crate::runtime::container::log::{Mark, RECORD, Record, paths, readers, segments};
 use crate::runtime::store::now;
 use crate::runtime::sys;
 use crate::values::byte_size;
@@ -25,6 +25,8 @@ use crate::values::byte_size;
 const TURN: usize = 16;
 /// Most bytes of a piece; a pipe holds no more unless somebody enlarged it.
 const PIECE: usize = 1 << 20;
+/// How far a reader may stay behind the end of rotation.
+const SPARE: u64 = 64 << 20;
 /// How long to wait for room on a full disk.
 const FULL_DISK_PAUSE: Duration = Duration::from_secs(1);
 
@@ -35,10 +37,13 @@ pub struct Rotation {
     size: Option<u64>,
     /// Segments kept.
     count: u64,
+    /// Whether bytes are kept at all; else only what happened is.
+    keeps: bool,
 }
 
 impl Rotation {
     /// As the options of `json-file` and `local` say: `max-size` and `max-file` (default 1; for `local` 20 MB and 5).
+    /// `none` keeps nothing.
     pub fn of(logging: &Logging) -> Rotation {
         let local = logging.driver.as_deref() == Some("local");
         let size = logging.options.get("max-size").and_then(|size| byte_size::parse(size).ok());
@@ -47,6 +52,7 @@ impl Rotation {
         Rotation {
             size: size.filter(|size| *size > 0).or(local.then_some(20_000_000)),
             count: count.unwrap_or(if local { 5 } else { 1 }).max(1),
+            keeps: !logging.is_none(),
         }
     }
 }
@@ -130,6 +136,9 @@ impl Writer {
             last = Record::decode(&bytes);
         }
         index.seek(SeekFrom::Start(whole * RECORD as u64))?;
+        if !rotation.keeps {
+            (stdout, stderr) = (open(&"/dev/null".into())?, open(&"/dev/null".into())?);
+        }
         stdout.seek(SeekFrom::End(0))?;
         stderr.seek(SeekFrom::End(0))?;
         Ok(Writer { folder: folder.to_owned(), rotation, number, index, files: [stdout, stderr], last })
@@ -182,9 +191,11 @@ impl Writer {
             Err(Errno::EINTR) => return Ok(Pumped::Some),
             Err(errno) => return Err(errno.into()),
         };
-        let mut ends = self.last.ends;
-        ends[stream] += moved as u64;
-        self.record(ends, Mark::Output)?;
+        if self.rotation.keeps {
+            let mut ends = self.last.ends;
+            ends[stream] += moved as u64;
+            self.record(ends, Mark::Output)?;
+        }
         Ok(Pumped::Some)
     }
 
@@ -194,8 +205,25 @@ impl Writer {
         }
         let next = Writer::segment(&self.folder, self.rotation, self.number + 1, self.last.time)?;
         *self = next;
-        for number in segments(&self.folder)? {
+        self.sweep()
+    }
+
+    /// Deletes what is too old; while somebody reads the log, only what is more than [`SPARE`].
+    fn sweep(&self) -> io::Result<()> {
+        let (mut surplus, mut bytes) = (Vec::new(), 0);
+        for number in segments(&self.folder)?.into_iter().rev() {
             if number + self.rotation.count <= self.number {
+                bytes += length(&self.folder, number);
+                surplus.push((number, bytes));
+            }
+        }
+        if surplus.is_empty() {
+            return Ok(());
+        }
+        let held = File::options().create(true).append(true).open(readers(&self.folder))?;
+        let lock = Flock::lock(held, FlockArg::LockExclusiveNonblock);
+        for (number, bytes) in surplus {
+            if lock.is_ok() || bytes > SPARE {
                 for path in paths(&self.folder, number) {
                     std::fs::remove_file(path)?;
                 }
@@ -203,6 +231,11 @@ impl Writer {
         }
         Ok(())
     }
+}
+
+/// How many bytes of output a segment holds; one that can't be looked at holds none.
+fn length(folder: &Path, number: u64) -> u64 {
+    paths(folder, number).iter().skip(1).filter_map(|path| path.metadata().ok()).map(|file| file.len()).sum()
 }
 
 /// A container's output pipes on their way into its log.

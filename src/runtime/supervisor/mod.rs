@@ -11,6 +11,7 @@ mod active;
 mod begin;
 pub mod connection;
 pub mod control;
+mod deaf;
 mod end;
 mod exec;
 mod firewall;
@@ -42,9 +43,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::dns::Resolver;
+use crate::engine::Probe;
 use crate::engine::{ContainerId, ContainerState, EngineError, Event, EventAction, Subject};
+use crate::runtime::container::find;
 use crate::runtime::container::record::Container;
-use crate::runtime::container::record::ProbeResult;
+use crate::runtime::journal;
 use crate::runtime::keeper::protocol::LISTENER;
 use crate::runtime::layout::Layout;
 use crate::runtime::network::Networks;
@@ -74,7 +77,16 @@ enum Message {
     /// A container's command runs, or can't.
     Launched(ContainerId, Result<Launched, EngineError>),
     /// A further process runs in a container, or can't.
-    Joined(Client, Result<Started, EngineError>),
+    Joined {
+        /// Which.
+        id: ContainerId,
+        /// Its command line.
+        command: String,
+        client: Client,
+        started: Result<Started, EngineError>,
+    },
+    /// A further process in a container has ended.
+    Left(ContainerId, i32),
     /// It is time to probe this run of a container.
     ProbeDue(ContainerId, u64),
     /// A probe of this run of a container runs, or can't.
@@ -88,7 +100,7 @@ enum Message {
         started: Result<Started, EngineError>,
     },
     /// A probe of this run of a container has ended.
-    Probed(ContainerId, u64, ProbeResult),
+    Probed(ContainerId, u64, Probe),
     /// The timer of this number, armed for a container, is over.
     Timer(ContainerId, u64),
     /// Everything that an ended container wrote is in its log, where its end has this time.
@@ -132,6 +144,8 @@ struct Supervisor {
     removal_waiters: Vec<(ContainerId, Client)>,
     settlers: Vec<Client>,
     leaver: Option<Client>,
+    /// Of the machine, as records have it.
+    boot: Option<String>,
 }
 
 /// The supervisor: ends when nothing runs and nobody is connected.
@@ -171,13 +185,14 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
         removal_waiters: Vec::new(),
         settlers: Vec::new(),
         leaver: None,
+        boot: find::boot().ok(),
     };
     let firewall = Changes::open().map_err(|error| io::Error::from(error.errno))?;
     let mut connections = JoinSet::new();
     let mut orphaned = false;
     supervisor.recover(words);
     loop {
-        let idle = supervisor.is_idle() && supervisor.clients == 0;
+        let idle = supervisor.is_idle() && supervisor.others() == 0;
         tokio::select! {
             biased;
             Some(message) = messages.recv() => supervisor.take(message),
@@ -197,23 +212,20 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
             Some(_) = connections.join_next() => supervisor.clients -= 1,
             () = tokio::time::sleep(LINGER), if idle => {
                 if supervisor.leave(&listener)? {
-                    supervisor.link.quit();
+                    supervisor.farewell(&mut connections).await;
                     return Ok(());
                 }
             }
         }
         if supervisor.is_idle()
-            && supervisor.clients == 1
+            && supervisor.others() == 1
             && let Some(client) = supervisor.leaver.take()
         {
             if supervisor.leave(&listener)? {
                 let keeper = nix::unistd::getppid().as_raw();
                 client.tell(Answer::Leaving { keeper, supervisor: nix::unistd::getpid().as_raw() });
                 drop(client);
-                let all = async { while connections.join_next().await.is_some() {} };
-                // A client that does not read is not waited for.
-                let _ = tokio::time::timeout(LAST_WORDS, all).await;
-                supervisor.link.quit();
+                supervisor.farewell(&mut connections).await;
                 return Ok(());
             }
             client.tell(Answer::Done);
@@ -243,11 +255,12 @@ impl Supervisor {
                 self.removed(&id, removed);
                 self.forget_early();
             }
-            Message::Joined(client, started) => {
+            Message::Joined { id, command, client, started } => {
                 self.starting -= 1;
-                self.joined(client, started);
+                self.joined(id, command, client, started);
                 self.forget_early();
             }
+            Message::Left(id, status) => self.tell_of(&id, EventAction::ExecDie { status }),
             Message::ProbeDue(id, number) => self.probe(&id, number),
             Message::Probing { id, number, began, reader, started } => {
                 self.starting -= 1;
@@ -292,7 +305,7 @@ impl Supervisor {
             }
             Request::Questions { follow } => questions::tell(&self.resolver, client, follow),
             Request::Tell(event) => {
-                self.tell(event);
+                self.told(&event);
                 client.tell(Answer::Done);
             }
             Request::Settle => {
@@ -348,8 +361,17 @@ impl Supervisor {
         }
     }
 
-    /// Tells every subscriber, and whoever waits for this removal.
+    /// Puts an event on record, and tells whoever waits for this removal.
     fn tell(&mut self, event: Event) {
+        self.told(&event);
+        if journal::append(&self.layout.journal(&self.project), &event).is_err() {
+            // They see that there is something to see, and look at how things stand.
+            self.subscribers.clear();
+        }
+    }
+
+    /// An event is on record: whoever waits for this removal is told.
+    fn told(&mut self, event: &Event) {
         if event.action == EventAction::Destroy {
             let (gone, others) =
                 std::mem::take(&mut self.removal_waiters).into_iter().partition(|(id, _)| *id == event.container);
@@ -359,12 +381,27 @@ impl Supervisor {
                 client.tell(Answer::State(ContainerState::Dead));
             }
         }
-        self.subscribers.retain(|subscriber| subscriber.tell(Answer::Event(event.clone())));
     }
 
     /// Whether the end of a run is about to be put on record: nobody else can learn its status any more.
     fn is_putting_away(&self) -> bool {
         self.containers.values().filter_map(|active| active.run.as_ref()).any(|run| run.ended.is_some())
+    }
+
+    /// Clients that want something done; who only follows events is none.
+    fn others(&self) -> usize {
+        self.clients.saturating_sub(self.subscribers.iter().filter(|client| !client.is_gone()).count())
+    }
+
+    /// Says its last words, and has the keeper end.
+    async fn farewell(&mut self, connections: &mut JoinSet<()>) {
+        for subscriber in self.subscribers.drain(..) {
+            subscriber.tell(Answer::Done);
+        }
+        let all = async { while connections.join_next().await.is_some() {} };
+        // A client that does not read is not waited for.
+        let _ = tokio::time::timeout(LAST_WORDS, all).await;
+        self.link.quit();
     }
 
     fn is_idle(&self) -> bool {
@@ -373,7 +410,12 @@ impl Supervisor {
 
     /// Takes the socket away, unless somebody is about to connect; whether it is gone.
     fn leave(&self, listener: &UnixListener) -> io::Result<bool> {
-        let lock = std::fs::File::options().create(true).append(true).open(self.layout.control_lock(&self.project))?;
+        let lock = std::fs::File::options().create(true).append(true).open(self.layout.control_lock(&self.project));
+        let lock = match lock {
+            // The folder is gone, and our socket with it: nobody finds us any more.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+            other => other?,
+        };
         let Ok(_lock) = Flock::lock(lock, FlockArg::LockExclusiveNonblock) else { return Ok(false) };
         let mut waiting = [PollFd::new(listener.as_fd(), PollFlags::POLLIN)];
         if poll(&mut waiting, PollTimeout::ZERO)? > 0 {

@@ -10,9 +10,6 @@ use crate::runtime::supervisor::control::Answer;
 use crate::runtime::supervisor::machine::{self, Next, State, Stop};
 use crate::values::signal::Signal;
 
-/// Docker's, where neither container nor command say otherwise (compose-behaviours §6).
-const GRACE: Duration = Duration::from_secs(10);
-
 impl Supervisor {
     /// A user wants it to run.
     pub(super) fn start(&mut self, id: &ContainerId, client: Client, io: Option<ProcessIo>) {
@@ -38,7 +35,7 @@ impl Supervisor {
             Ok(active) => active,
             Err(error) => return client.refuse(error),
         };
-        let grace = grace.or(active.container.config.stop_grace_period).unwrap_or(GRACE);
+        let grace = grace.unwrap_or(active.grace());
         match next {
             Next::Rest => active.stoppers.push(client),
             Next::Start => active.starters.push(client),
@@ -71,6 +68,9 @@ impl Supervisor {
         let ends = signal == Signal::KILL || active.container.stop_signal.is_none_or(|stop| stop == signal);
         active.standing.stopped_by_user |= ends;
         self.step(id, machine::Event::SignalAsked { signal, ends });
+        if ends {
+            self.write(id);
+        }
         client.tell(Answer::Done);
         self.answer(id);
     }

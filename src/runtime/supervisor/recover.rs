@@ -15,6 +15,7 @@ use nix::fcntl::Flock;
 
 use crate::dns::Sockets;
 use crate::engine::{ContainerId, ContainerState};
+use crate::runtime::cgroup::Tree;
 use crate::runtime::container::find;
 use crate::runtime::container::record::{Container, Standing};
 use crate::runtime::network::connect;
@@ -25,9 +26,10 @@ use crate::runtime::supervisor::active::{Active, Run};
 use crate::runtime::supervisor::begin::{asker, open_pipe};
 use crate::runtime::supervisor::link::{Link, Word};
 use crate::runtime::supervisor::logs::{Pump, Rotation, Source, Writer};
-use crate::runtime::supervisor::machine::{State, Tries};
+use crate::runtime::supervisor::machine::{Next, State, Tries};
 use crate::runtime::supervisor::{Child, Message, Supervisor, published, starter};
 use crate::runtime::sys;
+use crate::values::signal::Signal;
 
 /// For how many milliseconds a container is tried to be held.
 const PATIENCE: usize = 2_000;
@@ -36,12 +38,21 @@ impl Supervisor {
     /// Takes over everything that is active by the records, then every ending that the keeper has told.
     pub(super) fn recover(&mut self, words: VecDeque<Word>) {
         let ids = find::containers(&self.layout, &self.project).unwrap_or_default();
+        self.end_unknown(&ids);
         for id in ids {
             // A container whose records can't be read is left alone; commands name it.
             let Ok(Some((container, standing))) = find::load(&self.layout, &self.project, &id) else { continue };
             match &standing.state {
                 ContainerState::Running { .. } => self.adopt(&id, container, standing, &words),
+                ContainerState::Restarting { .. } if self.is_of_another_boot(&standing) => {
+                    self.rest_since_boot(&id, container, standing);
+                }
                 ContainerState::Restarting { .. } => self.wait_again(&id, container, standing),
+                // Somebody may wait for its removal, which our predecessor owed.
+                ContainerState::Exited { .. } | ContainerState::Dead if container.config.auto_remove => {
+                    self.undo_start(&id, &container);
+                    self.remove_ended(&id);
+                }
                 ContainerState::Created { .. } | ContainerState::Exited { .. } | ContainerState::Dead => {
                     self.undo_start(&id, &container);
                 }
@@ -56,6 +67,37 @@ impl Supervisor {
         let _ = self.published.open_all(&self.networks);
     }
 
+    /// Whether the machine was restarted since this was written.
+    fn is_of_another_boot(&self, standing: &Standing) -> bool {
+        standing.boot.is_some() && standing.boot != self.boot
+    }
+
+    /// Ends what runs without a record: somebody has deleted our files. Nobody can name it any more, so nobody else could.
+    fn end_unknown(&mut self, known: &[ContainerId]) {
+        for key in self.link.keys("") {
+            let Some(id) = key.strip_suffix("/pid").map(|id| ContainerId(id.to_owned())) else { continue };
+            if known.contains(&id) {
+                continue;
+            }
+            if let Some(process) = self.link.held(&key) {
+                // It may have ended by itself.
+                let _ = sys::pidfd_signal(&process, Signal::KILL.number());
+                let _ = Tree::detect().and_then(|tree| tree.cgroup(None, &id.0).remove());
+            }
+            self.resolver.stop(&id.0);
+            self.link.release(&format!("{}/", id.0));
+        }
+    }
+
+    /// The machine was restarted while it waited to be started again: it rests until somebody starts it, as at boot.
+    fn rest_since_boot(&mut self, id: &ContainerId, container: Container, standing: Standing) {
+        let Some(lock) = self.lock_again(id) else { return };
+        let count = standing.restart_count;
+        self.containers.insert(id.clone(), Active::new(container, standing, lock, State::Resting { count }));
+        self.rest_after_waiting(id);
+        self.containers.remove(id);
+    }
+
     fn adopt(&mut self, id: &ContainerId, container: Container, standing: Standing, words: &VecDeque<Word>) {
         let Some(lock) = self.lock_again(id) else { return };
         let Ok(cgroup) = starter::cgroup(&container) else { return };
@@ -64,8 +106,15 @@ impl Supervisor {
         let held = self.link.held(&format!("{}/pid", id.0));
         let pidfd = held.or_else(|| mark.as_ref().and_then(find::open));
         let pid = mark.as_ref().map_or(0, |mark| mark.pid);
+        let rebooted = self.is_of_another_boot(&standing);
         let told = words.iter().any(|word| matches!(word, Word::Ended { pid: ended, .. } if *ended == pid));
-        let mut active = Active::new(container, standing, lock, State::Running { tries });
+        // What a restart of the machine ended comes back when it is brought back, not because somebody looks.
+        let stopping = matches!(standing.state, ContainerState::Running { stopping: true, .. });
+        let state = match rebooted || stopping {
+            true => State::Stopping { next: Next::Rest, count: tries.count },
+            false => State::Running { tries },
+        };
+        let mut active = Active::new(container, standing, lock, state);
         let rotation = Rotation::of(&active.container.config.logging);
         let writer = Writer::open(&self.layout.log(&self.project, id), rotation);
         let pump = writer.and_then(|writer| Pump::start(writer, self.reopen(id)?));
@@ -73,7 +122,9 @@ impl Supervisor {
         let Some(pidfd) = pidfd.map(Arc::new) else {
             // It ended, and everything that knew how was killed, too.
             let Ok(nobody) = sys::pidfd_open(nix::unistd::getpid().as_raw()) else { return };
-            active.run = Some(Run::adopted(0, Arc::new(nobody), cgroup, pump.ok()));
+            let mut run = Run::adopted(0, Arc::new(nobody), cgroup, pump.ok());
+            run.lost_at_boot = rebooted;
+            active.run = Some(run);
             self.containers.insert(id.clone(), active);
             return self.container_ended(id, None);
         };
@@ -87,6 +138,11 @@ impl Supervisor {
             self.children.insert(pid, Child::First(id.clone()));
         } else {
             self.watch_adopted(id, pid, pidfd);
+        }
+        if stopping && let Some(active) = self.containers.get(id) {
+            // How long it has had is forgotten with whoever counted; longer is the safe side.
+            let grace = active.grace();
+            self.arm(id, grace);
         }
         self.begin_health(id);
     }

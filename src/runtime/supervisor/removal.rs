@@ -25,7 +25,14 @@ impl Supervisor {
             Ok(container) => {
                 let Container { id, config, .. } = *container;
                 let (name, labels) = (config.name, config.labels);
-                self.tell(Event { time: now(), container: id, name, labels, action: EventAction::Destroy });
+                self.tell(Event {
+                    time: now(),
+                    container: id,
+                    name,
+                    labels,
+                    action: EventAction::Destroy,
+                    notes: Default::default(),
+                });
             }
             // Somebody was quicker, and has told of it.
             Err(EngineError::NotFound(_)) => {}

@@ -80,7 +80,7 @@ impl Engine for Logs {
     async fn start_container(&self, _: &ContainerId) -> Result<(), EngineError> {
         unreachable!()
     }
-    async fn stop_container(&self, _: &ContainerId, _: Option<Duration>) -> Result<(), EngineError> {
+    async fn stop_container(&self, _: &ContainerId, _: Option<Duration>) -> Result<Stopped, EngineError> {
         unreachable!()
     }
     async fn kill_container(&self, _: &ContainerId, _: Signal) -> Result<(), EngineError> {
@@ -98,9 +98,13 @@ impl Engine for Logs {
     async fn wait_container(&self, _: &ContainerId, _: WaitFor) -> Result<ContainerState, EngineError> {
         unreachable!()
     }
-    async fn events(&self, _: &ProjectName) -> Result<mpsc::Receiver<Event>, EngineError> {
+    async fn events(&self, _: &ProjectName, _: &EventQuery) -> Result<mpsc::Receiver<Event>, EngineError> {
         unreachable!()
     }
+    async fn story(&self, _: &ContainerId) -> Result<Story, EngineError> {
+        unreachable!()
+    }
+
     async fn exec(&self, _: &ContainerId, _: &ExecConfig, _: ProcessIo) -> Result<Process, EngineError> {
         unreachable!()
     }
@@ -216,7 +220,8 @@ impl Scene {
         let labels = [("com.docker.compose.service", id), ("com.docker.compose.oneoff", "False")];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let name = ContainerName::try_from(format!("p-{id}-1")).unwrap();
-        let event = Event { time, container: ContainerId(id.to_owned()), name, labels, action };
+        let event =
+            Event { time, container: ContainerId(id.to_owned()), name, labels, action, notes: Default::default() };
         let all = |_: &Labels| true;
         let interest = Interest { shown: &all, counts: &all, query: LogQuery::default() };
         self.follower.take(News::Event(Box::new(event)), &interest).await.unwrap()

@@ -69,11 +69,11 @@ impl Observer for Told {
 }
 
 pub fn running(health: Option<Health>) -> ContainerState {
-    ContainerState::Running { pid: 1, since: 1, health, paused: false }
+    ContainerState::Running { pid: 1, since: 1, health, paused: false, stopping: false }
 }
 
 pub fn exited(status: i32) -> ContainerState {
-    ContainerState::Exited { status, finished: 1, oom_killed: false }
+    ContainerState::Exited { status, finished: 1, oom_killed: false, unseen: false }
 }
 
 fn invalid(what: &str, reason: &str) -> EngineError {
@@ -456,9 +456,9 @@ impl Engine for Machine {
         })
     }
 
-    async fn stop_container(&self, id: &ContainerId, _: Option<Duration>) -> Result<(), EngineError> {
+    async fn stop_container(&self, id: &ContainerId, _: Option<Duration>) -> Result<Stopped, EngineError> {
         self.note(format!("stop {}", self.name_of(id))).await?;
-        self.ends(id, 143)
+        self.ends(id, 143).map(|()| Stopped::InOrder)
     }
 
     async fn kill_container(&self, id: &ContainerId, signal: Signal) -> Result<(), EngineError> {
@@ -550,8 +550,12 @@ impl Engine for Machine {
         unreachable!("no plan reads logs")
     }
 
-    async fn events(&self, _: &ProjectName) -> Result<mpsc::Receiver<Event>, EngineError> {
+    async fn events(&self, _: &ProjectName, _: &EventQuery) -> Result<mpsc::Receiver<Event>, EngineError> {
         unreachable!("no plan reads events")
+    }
+
+    async fn story(&self, _: &ContainerId) -> Result<Story, EngineError> {
+        unreachable!()
     }
 
     async fn exec(&self, _: &ContainerId, _: &ExecConfig, _: ProcessIo) -> Result<Process, EngineError> {

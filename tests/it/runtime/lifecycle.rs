@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use xcompose::engine::{
-    ContainerState, Engine, EngineError, EventAction, LogQuery, Mount, MountSource, Stream, Subject, WaitFor,
+    ContainerState, Engine, EngineError, EventAction, EventQuery, LogQuery, Mount, MountSource, Stream, Subject,
+    WaitFor,
 };
 use xcompose::values::health::{Health, HealthCheck, Probe};
 use xcompose::values::restart::Restart;
@@ -174,7 +175,7 @@ fn events_tell_a_life_in_order() {
         return;
     }
     let stack = Stack::new("events");
-    let mut events = stack.wait(stack.runtime.events(&stack.project)).unwrap();
+    let mut events = stack.wait(stack.runtime.events(&stack.project, &EventQuery::default())).unwrap();
     let id = stack.run("a", "sleep 1000");
     stack.wait(stack.runtime.stop_container(&id, Some(Duration::ZERO))).unwrap();
     stack.wait(stack.runtime.remove_container(&id, false, true)).unwrap();

@@ -7,3 +7,4 @@ mod lifecycle;
 mod sandbox;
 mod stack;
 mod start;
+mod staying;

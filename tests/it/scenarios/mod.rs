@@ -1,5 +1,6 @@
 //! Whole stories, as a user lives them: from a compose file to running containers and back.
 
+mod chaos;
 mod copy;
 mod counter;
 mod faults;
