@@ -118,6 +118,11 @@ impl Layout {
         self.names().join(name.as_str())
     }
 
+    /// What a container claims its name with, for a moment.
+    pub fn claim(&self, id: &ContainerId) -> PathBuf {
+        self.names().join(format!(".{}", id.0))
+    }
+
     /// Every project.
     pub fn projects(&self) -> PathBuf {
         self.data.join("projects")

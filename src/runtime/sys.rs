@@ -1,6 +1,7 @@
 //! All unsafe code, and the error of a kernel call.
 
 pub mod bpf;
+pub mod memory;
 pub mod mount;
 pub mod spawn;
 pub mod terminal;

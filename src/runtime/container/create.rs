@@ -318,7 +318,7 @@ pub(super) fn claim(
     let exists = || EngineError::Exists(Subject::Container(name.to_string()));
     let take = || -> io::Result<bool> {
         DirBuilder::new().recursive(true).mode(0o711).create(layout.names())?;
-        let temporary = layout.names().join(format!(".{}", id.0));
+        let temporary = layout.claim(id);
         fs::write(&temporary, format!("{project}/{}\n", id.0))?;
         // Written elsewhere and linked: a claim says from its first moment whose it is.
         let taken = fs::hard_link(&temporary, layout.name(name));

@@ -97,7 +97,7 @@ pub(super) fn folder(layout: &Layout, project: &ProjectName, id: &ContainerId) -
     for name in ["upper", "work", "etc", "log"] {
         remove_tree(&folder.join(name))?;
     }
-    for path in [layout.container_record(project, id), layout.standing(project, id)] {
+    for path in [layout.container_record(project, id), layout.standing(project, id), layout.claim(id)] {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

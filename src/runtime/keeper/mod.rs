@@ -26,7 +26,7 @@ use nix::sys::socket::{AddressFamily, SockFlag, SockType, socketpair};
 use crate::runtime::keeper::protocol::{Packet, ToKeeper, ToSupervisor};
 use crate::runtime::layout::Layout;
 use crate::runtime::sys::mount::own_binary;
-use crate::runtime::sys::{self, OrOs, OsError};
+use crate::runtime::sys::{self, OrOs, OsError, memory};
 use crate::values::names::ProjectName;
 
 /// The running binary, also when its file has been replaced by another version.
@@ -333,6 +333,10 @@ impl Keeper {
         }
         if !supervisor.ready {
             supervisor.ready = send(ToSupervisor::Ready.encode(), None);
+            if supervisor.ready {
+                // Most of what has run so far never runs again.
+                memory::forget_beginning();
+            }
             if let Some(starter) = self.starter.take_if(|_| supervisor.ready) {
                 // What has been sent is received, even if both of us die now. A command does not wait for this word.
                 let _ = sys::send(&starter, ToSupervisor::Ready.encode().bytes(), &[]);

@@ -41,6 +41,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::net::UnixListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use crate::dns::Resolver;
 use crate::engine::Probe;
@@ -61,8 +62,11 @@ use crate::runtime::supervisor::link::{Link, Word};
 use crate::runtime::supervisor::machine::Next;
 use crate::runtime::supervisor::names::Membership;
 use crate::runtime::supervisor::starter::{Launched, Starter};
+use crate::runtime::sys::memory;
 use crate::values::names::ProjectName;
 
+/// How long nothing was asked of it before it takes itself to be at rest.
+const REST: Duration = Duration::from_secs(1);
 /// How long it stays with nothing to do: the next command may be on its way.
 const LINGER: Duration = Duration::from_millis(500);
 /// How long somebody who asks it to leave waits for others to go.
@@ -113,6 +117,13 @@ enum Message {
     AdoptedEnded(ContainerId, Option<i32>),
 }
 
+impl Message {
+    /// Whether it leads to work that is not done all the time.
+    fn is_work(&self) -> bool {
+        matches!(self, Message::Asked(..) | Message::Launched(..) | Message::Joined { .. } | Message::Drained(..))
+    }
+}
+
 /// What becomes of a child's status.
 enum Child {
     /// It is the first process of a container.
@@ -150,6 +161,7 @@ struct Supervisor {
 
 /// The supervisor: ends when nothing runs and nobody is connected.
 pub fn main(layout: &Layout, project: &ProjectName) -> ExitCode {
+    memory::share_one_heap();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let ended = runtime.and_then(|runtime| runtime.block_on(run(layout, project)));
     // Nobody listens to a supervisor's last words; the keeper starts another one.
@@ -191,11 +203,18 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
     let mut connections = JoinSet::new();
     let mut orphaned = false;
     supervisor.recover(words);
+    // When it will have been at rest for long enough, if much was done since it last was.
+    let mut rest = Some(Instant::now() + REST);
     loop {
         let idle = supervisor.is_idle() && supervisor.others() == 0;
         tokio::select! {
             biased;
-            Some(message) = messages.recv() => supervisor.take(message),
+            Some(message) = messages.recv() => {
+                if message.is_work() {
+                    rest = Some(Instant::now() + REST);
+                }
+                supervisor.take(message);
+            }
             word = supervisor.link.word(), if !orphaned => match word {
                 Word::Ended { pid, status } => supervisor.ended(pid, status),
                 Word::Gone => orphaned = true,
@@ -210,6 +229,10 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
                 connections.spawn(connection::serve(stream, supervisor.queue.clone()));
             }
             Some(_) = connections.join_next() => supervisor.clients -= 1,
+            () = at(rest) => {
+                rest = None;
+                memory::forget_beginning();
+            }
             () = tokio::time::sleep(LINGER), if idle => {
                 if supervisor.leave(&listener)? {
                     supervisor.farewell(&mut connections).await;
@@ -238,6 +261,14 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
             drop(containers);
             return link.succeed(&layout, &project).map_err(|error| io::Error::from(error.errno));
         }
+    }
+}
+
+/// Waits for a moment, if there is one.
+async fn at(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
     }
 }
 

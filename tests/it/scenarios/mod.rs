@@ -1,8 +1,10 @@
 //! Whole stories, as a user lives them: from a compose file to running containers and back.
 
+mod boot;
 mod chaos;
 mod copy;
 mod counter;
+mod crash_points;
 mod faults;
 mod hello;
 mod hooks;
