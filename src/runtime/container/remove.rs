@@ -79,15 +79,16 @@ pub enum Volume {
     Remove,
 }
 
-/// Frees every name that a container has claimed: its own, and another one if a renaming was killed half-way.
+/// Frees the name that a container has claimed: its own, or the other one if a renaming was killed half-way.
 pub(super) fn unclaim(layout: &Layout, project: &ProjectName, id: &ContainerId) {
     let claim = format!("{project}/{}\n", id.0);
     let named = find::load(layout, project, id).ok().flatten().map(|(container, _)| container.config.name);
-    if let Some(name) = named
-        && fs::read_to_string(layout.name(&name)).is_ok_and(|text| text == claim)
-    {
+    let ours = |path: &Path| fs::read_to_string(path).is_ok_and(|text| text == claim);
+    let own = named.map(|name| layout.name(&name)).filter(|path| ours(path));
+    let others = || fs::read_dir(layout.names()).into_iter().flatten().flatten().map(|entry| entry.path());
+    if let Some(path) = own.or_else(|| others().find(|path| ours(path))) {
         // What stays is free, too, as soon as the folder is gone.
-        let _ = fs::remove_file(layout.name(&name));
+        let _ = fs::remove_file(path);
     }
 }
 
