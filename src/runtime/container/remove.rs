@@ -120,6 +120,7 @@ pub fn sweep(layout: &Layout, project: &ProjectName, id: &ContainerId) -> Result
     if find::is_made(layout, project, id).map_err(failed("read", id.short()))? {
         return Ok(false);
     }
+    unclaim(layout, project, id);
     folder(layout, project, id).map_err(failed("remove", id.short()))?;
     Ok(true)
 }
