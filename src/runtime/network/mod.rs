@@ -159,6 +159,7 @@ impl Networks {
         remove_if_there(fs::remove_file(&leases), &leases)?;
         // Whoever writes this record holds the lock, too.
         store::sweep(&record).or_os("remove", record.display().to_string())?;
+        store::sweep(&leases).or_os("remove", leases.display().to_string())?;
         if self.list()?.is_empty() {
             self.firewall().remove()?;
         }

@@ -4,7 +4,6 @@ mod boot;
 mod chaos;
 mod copy;
 mod counter;
-mod crash_points;
 mod faults;
 mod hello;
 mod hooks;
