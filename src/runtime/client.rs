@@ -126,6 +126,11 @@ pub(super) fn leave(layout: &Layout, project: &ProjectName) {
     let _ = leaving();
 }
 
+/// Whether a supervisor is there, or about to be.
+pub(super) fn is_served(layout: &Layout, project: &ProjectName) -> bool {
+    matches!(connect(layout, project), Ok(Some(_)))
+}
+
 fn open(stream: UnixStream) -> io::Result<Channel> {
     stream.set_nonblocking(true)?;
     Ok(Channel::new(tokio::net::UnixStream::from_std(stream)?))
