@@ -61,6 +61,7 @@ fn a_process_that_cannot_see_its_stop_signal_is_killed_at_once_and_another_gets_
     assert_eq!((stop(&obeys), status(&obeys)), (Stopped::InOrder, 7));
     // With an init in front the signal arrives, and kills whoever has no handler.
     let behind = run("behind", "exec sleep 1000", true);
+    until(|| stack.exec(&behind, &["sh", "-c", "grep -q sleep /proc/2/cmdline"]).1 == 0);
     assert_eq!((stop(&behind), status(&behind)), (Stopped::InOrder, 143));
     let kills = remembered(&stack).into_iter().filter(|event| event.container == deaf);
     let kills: Vec<_> = kills.filter(|event| event.action == EventAction::Kill { signal: Signal::KILL }).collect();
