@@ -4,6 +4,7 @@ mod boot;
 mod chaos;
 mod copy;
 mod counter;
+mod crash_points;
 mod faults;
 mod hello;
 mod hooks;
