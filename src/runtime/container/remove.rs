@@ -86,7 +86,9 @@ pub(super) fn unclaim(layout: &Layout, project: &ProjectName, id: &ContainerId) 
     let ours = |path: &Path| fs::read_to_string(path).is_ok_and(|text| text == claim);
     let own = named.map(|name| layout.name(&name)).filter(|path| ours(path));
     let others = || fs::read_dir(layout.names()).into_iter().flatten().flatten().map(|entry| entry.path());
-    if let Some(path) = own.or_else(|| others().find(|path| ours(path))) {
+    // Two, if it was killed while it claimed one.
+    let claims = own.map_or_else(|| others().filter(|path| ours(path)).collect(), |path| vec![path]);
+    for path in claims {
         // What stays is free, too, as soon as the folder is gone.
         let _ = fs::remove_file(path);
     }
