@@ -102,6 +102,9 @@ pub enum Command {
     Wait(wait::Wait),
     Watch(commands::watch::Watch),
     Why(why::Why),
+    Viz(viz::Viz),
+    #[command(hide = true)]
+    Alpha(viz::Alpha),
     Version(version::Version),
     Completion(commands::completion::Completion),
     #[command(name = "__complete", hide = true)]
@@ -137,6 +140,8 @@ fn run(cli: Cli, ui: &Ui) -> Result<Exit, Failure> {
         Command::Completion(command) => command.run(ui),
         Command::Complete(command) => command.run(ui),
         Command::Unknown(words) => arguments::unknown_command(&words, ui),
+        Command::Viz(command) => command.run(&Context::new(&cli.globals, ui)?),
+        Command::Alpha(command) => command.run(&Context::new(&cli.globals, ui)?),
         Command::Config(command) => command.run(&Context::new(&cli.globals, ui)?),
         other => {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -210,6 +215,8 @@ impl Command {
             Command::Watch(command) => command.run(context).await,
             Command::Config(command) => command.run(context),
             Command::Env(command) => command.run(context).await,
+            Command::Viz(command) => command.run(context),
+            Command::Alpha(command) => command.run(context),
             Command::Version(command) => command.run(context.ui()),
             Command::Completion(command) => command.run(context.ui()),
             Command::Complete(command) => command.run(context.ui()),

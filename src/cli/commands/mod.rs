@@ -41,6 +41,7 @@ pub mod system;
 pub mod top;
 pub mod up;
 pub mod version;
+pub mod viz;
 pub mod volumes;
 pub mod wait;
 pub mod watch;

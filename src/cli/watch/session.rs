@@ -8,13 +8,16 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use crate::cli::context::{Context, Stack};
-use crate::cli::failure::{Failure, Kind};
+use crate::cli::failure::Failure;
 use crate::cli::members;
+use crate::cli::observer::Shown;
 use crate::cli::watch::Changes;
 use crate::cli::watch::rules::Rule;
 use crate::engine::{
-    CopyOptions, CopyOwner, EngineError, ExecConfig, ObservedContainer, Outside, Parents, ProcessIo, SourceLink,
+    CopyOptions, CopyOwner, EngineError, ObservedContainer, Outside, Parents, SourceLink,
 };
+use crate::executor::{Observer, StepError, hook};
+use crate::planner::plan::{ContainerRef, HookRun, Target};
 use crate::planner::request::{Build, BuildPolicy, Dependencies, Operation, Recreate, Request, Until, Up, Wait};
 use crate::runtime::layout::Layout;
 use crate::spec::project::hooks::{Hook, WatchAction};
@@ -258,30 +261,16 @@ impl<'c> Session<'c> {
 
     async fn exec(&self, service: &ServiceName, hook: &Hook) -> Result<(), Failure> {
         for container in self.containers(service).await?.iter().filter(|container| members::running(container)) {
-            let config = ExecConfig {
-                command: hook.command.clone(),
-                environment: hook
-                    .environment
-                    .iter()
-                    .filter_map(|(name, value)| Some((name.clone(), value.clone()?)))
-                    .collect(),
-                user: hook.user.clone(),
-                working_dir: hook.working_dir.clone(),
-                privileged: hook.privileged,
-            };
-            let (output, writer) = std::io::pipe().map_err(Failure::system("make a pipe"))?;
-            let copy = writer.try_clone().map_err(Failure::system("make a pipe"))?;
-            let io = ProcessIo::Files { stdin: None, stdout: Some(writer.into()), stderr: Some(copy.into()) };
-            let process = self.context.engine().exec(&container.id, &config, io).await?;
-            let read = tokio::task::spawn_blocking(move || std::io::read_to_string(output));
-            let text = read.await.map_err(|_| Kind::ProcessLost)?.map_err(Failure::system("read the output"))?;
-            let name = members::shown_name(container.config.name.as_str(), &self.stack.name);
-            for line in text.lines() {
-                self.context.ui().say(&format!("{name} ->  | {line}"));
-            }
-            let status = process.status.await.map_err(|_| Kind::ProcessLost)??;
-            if status != 0 {
-                self.context.ui().warn(&format!("{service} hook exited with status {status}"));
+            let Some(project) = &self.stack.project else { continue };
+            let (name, id) = (container.config.name.clone(), container.id.clone());
+            let target = Target { name, container: ContainerRef::Existing(id) };
+            let run = HookRun::new(project, service, &target, hook);
+            let shown = Shown::new(self.context.ui());
+            let tell = |output: &[u8]| shown.hook(&run.source, output);
+            match hook::run(self.context.engine().as_ref(), &container.id, &run, &tell).await {
+                Ok(()) => {}
+                Err(error @ StepError::Hook { .. }) => self.context.ui().warn(&error.to_string()),
+                Err(error) => return Err(Failure::usage(error.to_string())),
             }
         }
         Ok(())

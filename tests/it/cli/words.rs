@@ -94,3 +94,29 @@ fn convert_is_an_older_name_of_config() {
     machine.write("compose.yaml", "services: {a: {image: busybox}}");
     assert_eq!(machine.xcompose(["convert", "--services"]).ok().stdout(), "a\n");
 }
+
+#[test]
+fn a_graph_shows_who_depends_on_whom() {
+    let machine = Machine::new();
+    machine.write(
+        "compose.yaml",
+        "
+services:
+  web: {image: nginx, depends_on: [db], networks: [front, back], ports: ['8080:80', '127.0.0.1:90:9/udp', '70']}
+  db: {image: 'postgres:9', networks: [back]}
+networks: {front: {}, back: {}}
+",
+    );
+    insta::assert_snapshot!(machine.xcompose(["viz", "--networks", "--ports", "--image", "--spaces"]).ok().stdout(), @r#"
+    digraph "project" {
+     layout=dot;
+     "db" [style="filled" label=<<font point-size="15">db</font><font point-size="10"><br/><br/><b>Networks:</b><br/>back</font><font point-size="10"><br/><br/><b>Image:</b><br/>postgres:9</font>>];
+     "web" [style="filled" label=<<font point-size="15">web</font><font point-size="10"><br/><br/><b>Networks:</b><br/>back<br/>front</font><font point-size="10"><br/><br/><b>Ports:</b><br/>8080:80 (tcp, ingress)<br/>127.0.0.1:90:9 (udp, ingress)<br/>:70 (tcp, ingress)</font><font point-size="10"><br/><br/><b>Image:</b><br/>nginx</font>>];
+
+     "web" -> "db";
+    }
+    "#);
+    let plain = machine.xcompose(["alpha", "viz"]).ok();
+    assert!(plain.stdout().contains("\t\"web\" -> \"db\";\n"), "{}", plain.stdout());
+    assert!(plain.stderr().contains("viz command is EXPERIMENTAL"));
+}
