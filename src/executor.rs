@@ -76,6 +76,20 @@ pub enum StepError {
         /// Empty, or a colon and its last lines.
         tail: String,
     },
+    /// A hook before a start ended with another code than 0; its container stays.
+    #[error("service {:?} pre_start[{index}] exited with code {status}{tail} (hook container {} retained for inspection)", .service.as_str(), .id.short())]
+    PreStart {
+        /// Whose.
+        service: ServiceName,
+        /// Which.
+        index: usize,
+        /// How it ended.
+        status: i32,
+        /// Empty, or a colon and its last lines.
+        tail: String,
+        /// Its container.
+        id: ContainerId,
+    },
     /// The limit of the wait for a dependency is over.
     #[error("timeout waiting for dependencies")]
     DependencyTimeout,

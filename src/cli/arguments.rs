@@ -15,7 +15,7 @@ use crate::cli::ui::Ui;
 use crate::planner::request::Wait;
 
 /// Commands of Docker Compose that do not exist here yet.
-const MISSING: [&str; 7] = [ "bridge", "commit", "export", "publish", "pull", "push",  "generate"];
+const MISSING: [&str; 7] = ["bridge", "commit", "export", "publish", "pull", "push", "generate"];
 
 /// Flags of Docker Compose that do not exist here yet.
 const MISSING_FLAGS: [&str; 12] = [

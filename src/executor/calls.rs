@@ -61,6 +61,11 @@ impl<'r> Calls<'r> {
             let tell = |output: &[u8]| self.observer.hook(&run.source, output);
             return hook::run(self.engine, &self.id_of(&target.container)?, run, &tell).await;
         }
+        if let Action::RunPreStart { service, index, leftover, config } = &step.action {
+            let source = format!("{service} pre_start[{index}]");
+            let tell = |output: &[u8]| self.observer.hook(&source, output);
+            return hook::before(self.engine, service, *index, leftover.as_ref(), config, &tell).await;
+        }
         let Some(words) = words(&step.action, &step.cause) else { return self.wait(id, &step.action).await };
         let tell = |status, detail| {
             self.observer.update(Update { step: id, resource: words.resource.clone(), status, detail });
@@ -176,7 +181,10 @@ impl<'r> Calls<'r> {
             }
             Action::RemoveImage { image } => gone(engine.remove_image(image, false).await.map(drop)),
             // Told otherwise, and so done elsewhere.
-            Action::Wait { .. } | Action::RunHook { .. } | Action::StopContainer { .. } => Ok(()),
+            Action::Wait { .. }
+            | Action::RunHook { .. }
+            | Action::RunPreStart { .. }
+            | Action::StopContainer { .. } => Ok(()),
         }
     }
 
@@ -238,7 +246,7 @@ fn words(action: &Action, cause: &Cause) -> Option<Words> {
     use Status::*;
     let container = |name: &ContainerName| Resource::Container(name.clone());
     let (resource, begin, end) = match action {
-        Action::Wait { .. } | Action::RunHook { .. } => return None,
+        Action::Wait { .. } | Action::RunHook { .. } | Action::RunPreStart { .. } => return None,
         Action::Build { image, .. } => (Resource::Image(image.clone()), Some(Building), Some(Built)),
         Action::PullImage { image, .. } => (Resource::Image(image.to_string()), Some(Pulling), Some(Pulled)),
         Action::PushImage { image, .. } => (Resource::Image(image.to_string()), Some(Pushing), Some(Pushed)),

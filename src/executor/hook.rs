@@ -5,9 +5,12 @@ use std::io::ErrorKind;
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe::Receiver;
 
-use crate::engine::{ContainerId, Engine, EngineError, ProcessIo, Subject};
+use crate::engine::{
+    ContainerConfig, ContainerId, ContainerState, Engine, EngineError, LogQuery, ProcessIo, Stream, Subject, WaitFor,
+};
 use crate::executor::StepError;
 use crate::planner::plan::HookRun;
+use crate::values::names::ServiceName;
 
 /// Of a failed hook's output so much is told.
 const TAIL_LINES: usize = 10;
@@ -74,6 +77,52 @@ pub async fn run(
     }
     let last = if said[1].is_empty() { &said[0] } else { &said[1] };
     Err(failure(hook, status, &String::from_utf8_lossy(last)))
+}
+
+/// Runs a container of its own to its end before a service starts. It goes if it ends well, and stays to be looked at if
+/// not.
+pub(super) async fn before(
+    engine: &dyn Engine,
+    service: &ServiceName,
+    index: usize,
+    leftover: Option<&ContainerId>,
+    config: &ContainerConfig,
+    tell: &(dyn Fn(&[u8]) + Send + Sync),
+) -> Result<(), StepError> {
+    if let Some(leftover) = leftover {
+        match engine.remove_container(leftover, true, true).await {
+            Ok(()) | Err(EngineError::NotFound(_)) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let id = engine.create_container(config, None).await?;
+    let failed = |status, said: &str| StepError::PreStart {
+        service: service.clone(),
+        index,
+        status,
+        tail: tail(said),
+        id: id.clone(),
+    };
+    match engine.start_container(&id).await {
+        Ok(()) => {}
+        Err(EngineError::Command { code, reason, .. }) => return Err(failed(code, &reason)),
+        Err(error) => return Err(error.into()),
+    }
+    let state = engine.wait_container(&id, WaitFor::Exited).await?;
+    let mut said = [Vec::new(), Vec::new()];
+    let mut log = engine.logs(&id, &LogQuery::default()).await?;
+    while let Some(chunk) = log.recv().await {
+        tell(&chunk.bytes);
+        said[usize::from(chunk.stream == Stream::Stderr)].extend_from_slice(&chunk.bytes);
+    }
+    match state {
+        ContainerState::Exited { status: 0, .. } => Ok(engine.remove_container(&id, true, true).await?),
+        ContainerState::Exited { status, .. } => {
+            let last = if said[1].is_empty() { &said[0] } else { &said[1] };
+            Err(failed(status, &String::from_utf8_lossy(last)))
+        }
+        _ => Err(failed(255, "")),
+    }
 }
 
 fn failure(hook: &HookRun, status: i32, said: &str) -> StepError {

@@ -21,6 +21,7 @@ use crate::spec::project::Project;
 use crate::spec::project::service::{Namespace, Service};
 use crate::values::image_ref::ImageRef;
 use crate::values::names::{ContainerName, ServiceName};
+use crate::values::restart::Restart;
 
 /// The images that are present.
 type Images = BTreeMap<ImageRef, ObservedImage>;
@@ -95,6 +96,60 @@ impl<'a> Template<'a> {
         self.label(&mut config, images);
         config.labels.insert(labels::SLUG.to_owned(), run.slug.clone());
         config.labels.insert(labels::ONE_OFF.to_owned(), "True".to_owned());
+        Ok(config)
+    }
+
+    /// What the container of a `pre_start` hook is made from, which sees the volumes of the service's first container.
+    ///
+    /// It has no configuration hash: it is none of the service's replicas.
+    pub fn pre_start(
+        &self,
+        index: usize,
+        first: &ContainerName,
+        images: &Images,
+        siblings: &dyn Siblings,
+    ) -> Result<ContainerConfig, PlanError> {
+        let wrong = |reason: String| PlanError::Invalid { service: self.service.name.clone(), reason };
+        let Some(pre_start) = self.service.pre_start.get(index) else {
+            return Err(wrong(format!("pre_start[{index}] does not exist")));
+        };
+        if pre_start.per_replica {
+            return Err(wrong(format!("pre_start[{index}]: `per_replica: true` is not supported")));
+        }
+        let hook = &pre_start.hook;
+        let mut config = self.config.clone();
+        let (project, service) = (&self.project.name, &self.service.name);
+        config.name = format!("{project}-{service}-pre_start-{index}").try_into().map_err(PlanError::Name)?;
+        config.slot = format!("{service}/pre_start-{index}");
+        self.complete(&mut config, images, siblings)?;
+        for mount in &mut config.mounts {
+            if mount.source == MountSource::Anonymous {
+                mount.source = MountSource::Of { container: first.to_string() };
+            }
+        }
+        if let Some(image) = &pre_start.image {
+            config.image = image.clone();
+        }
+        if !hook.command.is_empty() {
+            config.entrypoint = Some(hook.command.clone());
+            config.command = None;
+        }
+        config.environment.extend(hook.environment.clone());
+        config.user = hook.user.clone().or(config.user);
+        config.working_dir = hook.working_dir.clone().or(config.working_dir);
+        config.security.privileged |= hook.privileged;
+        config.restart = Restart::No;
+        (config.tty, config.stdin_open, config.healthcheck) = (false, false, None);
+        (config.ports, config.files) = (Vec::new(), Vec::new());
+        for (label, value) in [
+            (labels::PROJECT, project.to_string()),
+            (labels::SERVICE, service.to_string()),
+            (labels::ONE_OFF, "True".to_owned()),
+            (labels::HOOK, "pre_start".to_owned()),
+            (labels::VERSION, env!("CARGO_PKG_VERSION").to_owned()),
+        ] {
+            config.labels.insert(label.to_owned(), value);
+        }
         Ok(config)
     }
 

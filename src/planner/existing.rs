@@ -108,7 +108,8 @@ impl<'a> Existing<'a> {
             }
             members.insert(service, found);
         }
-        Phase { graph: &self.graph, members, hooks: Hooks(self.file), wait }.emit(&mut self.plan)?;
+        Phase { graph: &self.graph, members, before: BTreeMap::new(), hooks: Hooks(self.file), wait }
+            .emit(&mut self.plan)?;
         Ok(self.plan)
     }
 
@@ -129,7 +130,8 @@ impl<'a> Existing<'a> {
                 members.insert(service.clone(), found);
             }
         }
-        Phase { graph: &self.graph, members, hooks: Hooks(None), wait: Wait::No }.emit(&mut self.plan)?;
+        Phase { graph: &self.graph, members, before: BTreeMap::new(), hooks: Hooks(None), wait: Wait::No }
+            .emit(&mut self.plan)?;
         Ok(self.plan)
     }
 
@@ -167,7 +169,8 @@ impl<'a> Existing<'a> {
                 members.insert(service, all);
             }
         }
-        Phase { graph: &self.graph, members, hooks: Hooks(self.file), wait: Wait::No }.emit(&mut self.plan)?;
+        Phase { graph: &self.graph, members, before: BTreeMap::new(), hooks: Hooks(self.file), wait: Wait::No }
+            .emit(&mut self.plan)?;
         Ok(self.plan)
     }
 

@@ -31,6 +31,8 @@ struct Hashed<'a> {
     secrets: Vec<File<'a>>,
     /// Hooks run in the container, so a new hook wants a new container.
     post_start: Vec<Script<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pre_start: Vec<(Option<String>, Script<'a>)>,
     pre_stop: Vec<Script<'a>>,
 }
 
@@ -80,6 +82,11 @@ pub(super) fn service(service: &Service, config: &ContainerConfig) -> String {
         configs: service.configs.iter().map(|mount| file(mount, mount.source.as_str())).collect(),
         secrets: service.secrets.iter().map(|mount| file(mount, mount.source.as_str())).collect(),
         post_start: service.post_start.iter().map(script).collect(),
+        pre_start: service
+            .pre_start
+            .iter()
+            .map(|one| (one.image.as_ref().map(ToString::to_string), script(&one.hook)))
+            .collect(),
         pre_stop: service.pre_stop.iter().map(script).collect(),
     })
 }

@@ -40,6 +40,9 @@ pub const VOLUME: &str = "com.docker.compose.volume";
 /// The service and number that a recreated container replaced.
 pub const REPLACE: &str = "com.docker.compose.replace";
 
+/// On a container that a hook runs in: which kind of hook.
+pub const HOOK: &str = "com.docker.compose.hook";
+
 /// Labels without Compose's own.
 pub fn users(labels: &Labels) -> impl Iterator<Item = (&String, &String)> {
     labels.iter().filter(|(key, _)| !key.starts_with(PREFIX))

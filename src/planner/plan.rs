@@ -157,6 +157,17 @@ pub enum Action {
         /// What.
         run: Box<HookRun>,
     },
+    /// Runs a container of its own to its end before a service starts, and removes it if it ends well.
+    RunPreStart {
+        /// Whose hook it is.
+        service: ServiceName,
+        /// Which of the service's.
+        index: usize,
+        /// What an earlier, failed one left.
+        leftover: Option<ContainerId>,
+        /// What it is made from.
+        config: Box<ContainerConfig>,
+    },
     /// Waits until containers of a service are as a dependent needs them.
     Wait {
         /// Whose containers.
@@ -443,6 +454,7 @@ impl Action {
             | Action::CreateVolume(_)
             | Action::RemoveVolume { .. }
             | Action::CreateContainer { .. }
+            | Action::RunPreStart { .. }
             | Action::RemoveImage { .. } => Vec::new(),
         }
     }

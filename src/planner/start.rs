@@ -73,6 +73,8 @@ pub(super) struct Phase<'p> {
     pub(super) graph: &'p ServiceGraph,
     /// The containers.
     pub(super) members: BTreeMap<ServiceName, Vec<Member>>,
+    /// What runs before the first container of a service, if none of it runs.
+    pub(super) before: BTreeMap<ServiceName, Vec<Action>>,
     /// What runs in containers after starts and before stops.
     pub(super) hooks: Hooks<'p>,
     /// Whether to wait for all in the end, and how long for anything.
@@ -85,7 +87,14 @@ impl Phase<'_> {
         let mut done = Done::default();
         for service in self.graph.order() {
             let Some(members) = self.members.get(service) else { continue };
-            let before = self.dependencies(service, plan, &mut done)?;
+            let mut before = self.dependencies(service, plan, &mut done)?;
+            let all_start = members.iter().all(|member| matches!(member.wish, Wish::Start(_)));
+            if let Some(actions) = self.before.get(service).filter(|_| all_start && !members.is_empty()) {
+                before.extend(members.iter().flat_map(|member| &member.after));
+                for action in actions {
+                    before = vec![plan.push(action.clone(), Cause::Asked, before)];
+                }
+            }
             for member in members {
                 let after = [member.after.as_slice(), &before].concat();
                 let target = member.target.clone();

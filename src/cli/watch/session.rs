@@ -13,9 +13,7 @@ use crate::cli::members;
 use crate::cli::observer::Shown;
 use crate::cli::watch::Changes;
 use crate::cli::watch::rules::Rule;
-use crate::engine::{
-    CopyOptions, CopyOwner, EngineError, ObservedContainer, Outside, Parents, SourceLink,
-};
+use crate::engine::{CopyOptions, CopyOwner, EngineError, ObservedContainer, Outside, Parents, SourceLink};
 use crate::executor::{Observer, StepError, hook};
 use crate::planner::plan::{ContainerRef, HookRun, Target};
 use crate::planner::request::{Build, BuildPolicy, Dependencies, Operation, Recreate, Request, Until, Up, Wait};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::engine::ContainerState;
-use crate::planner::containers::{self, Decided, Fate, Replica};
+use crate::planner::containers::{self, Circumstances, Decided, Fate, Replica};
 use crate::planner::converge::{Converge, existing};
 use crate::planner::error::PlanError;
 use crate::planner::hooks::Hooks;
@@ -40,9 +40,29 @@ impl<'a> Converge<'a> {
             let replicas = decided.replicas.iter().map(|replica| self.member(decided, replica));
             members.insert(name.clone(), replicas.collect::<Result<Vec<_>, _>>()?);
         }
-        Phase { graph: &self.graph, members, hooks: Hooks(Some(self.project)), wait }.emit(&mut self.plan)?;
+        Phase { graph: &self.graph, members, before: self.pre_starts()?, hooks: Hooks(Some(self.project)), wait }
+            .emit(&mut self.plan)?;
         self.start_bystanders();
         Ok(())
+    }
+
+    /// What runs before the services' first containers.
+    fn pre_starts(&self) -> Result<BTreeMap<ServiceName, Vec<Action>>, PlanError> {
+        let around =
+            Circumstances { observed: self.observed, inventory: &self.inventory, decided: &self.decided, renewed: &[] };
+        let mut all = BTreeMap::new();
+        for (name, decided) in &self.decided {
+            let Some(first) = decided.replicas.first() else { continue };
+            let mut actions = Vec::new();
+            for index in 0..decided.template.service().pre_start.len() {
+                let config = decided.template.pre_start(index, &first.name, &self.observed.images, &around)?;
+                let old = self.observed.containers.iter().find(|container| container.config.name == config.name);
+                let (leftover, config) = (old.map(|old| old.id.clone()), Box::new(config));
+                actions.push(Action::RunPreStart { service: name.clone(), index, leftover, config });
+            }
+            all.insert(name.clone(), actions);
+        }
+        Ok(all)
     }
 
     fn member(&self, decided: &Decided<'a>, replica: &Replica<'a>) -> Result<Member, PlanError> {

@@ -32,6 +32,15 @@ impl<'a> Existing<'a> {
                 gone.push(self.plan.push(action, Cause::Orphan, stop));
             }
         }
+        for container in &self.observed.containers {
+            let label = |name: &str| container.config.labels.get(name).map(String::as_str);
+            let service = label(labels::SERVICE).and_then(|name| name.parse::<ServiceName>().ok());
+            let ours = label(labels::PROJECT) == Some(self.name.as_str()) && label(labels::HOOK).is_some();
+            if ours && (!self.named || service.is_some_and(|service| self.services.contains(&service))) {
+                let action = Action::RemoveContainer { target: existing(container), volumes: true };
+                gone.push(self.plan.push(action, Cause::Asked, Vec::new()));
+            }
+        }
         // Only what runs is on a network; the kernel takes some 30 ms for one, beside which the containers' files can go.
         let networks = self.networks(&Vec::from_iter(stopped));
         let images = self.images(down.images, &gone);

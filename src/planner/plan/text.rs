@@ -75,6 +75,9 @@ impl fmt::Display for Action {
             Action::RunHook { target, run } => {
                 write!(out, "run hook {:?} in container {}", run.exec.command.join(" "), target.name)
             }
+            Action::RunPreStart { service, index, config, .. } => {
+                write!(out, "run pre_start[{index}] of {service} in container {}", config.name)
+            }
             Action::RemoveImage { image } => write!(out, "remove image {image}"),
         }
     }

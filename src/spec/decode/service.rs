@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::reader::Reader;
 use super::{build, mounts, network, resources};
 use crate::spec::model::Model;
-use crate::spec::project::hooks::{Hook, WatchAction, WatchRule};
+use crate::spec::project::hooks::{Hook, PreStart, WatchAction, WatchRule};
 use crate::spec::project::keys::ModelKey;
 use crate::spec::project::models::ModelUse;
 use crate::spec::project::service::{Condition, Dependency, Logging, Namespace, Provider, PullPolicy, Service};
@@ -61,6 +61,7 @@ pub(super) fn decode(name: ServiceName, reader: &Reader<'_>, model: &Model) -> O
             options: logging.map("options"),
         }),
         post_start: reader.objects("post_start").iter().map(decode_hook).collect(),
+        pre_start: reader.objects("pre_start").iter().map(decode_pre_start).collect(),
         pre_stop: reader.objects("pre_stop").iter().map(decode_hook).collect(),
         watch: reader
             .object("develop")
@@ -219,6 +220,14 @@ fn decode_healthcheck(reader: &Reader<'_>) -> HealthCheck {
         start_period: duration("start_period"),
         start_interval: duration("start_interval"),
         retries: reader.number("retries"),
+    }
+}
+
+fn decode_pre_start(reader: &Reader<'_>) -> PreStart {
+    PreStart {
+        image: reader.text("image").and_then(|image| image.parse().ok()),
+        per_replica: reader.flag("per_replica"),
+        hook: decode_hook(reader),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use crate::spec::diagnostic::Location;
+use crate::values::image_ref::ImageRef;
 
 /// A command run at some point of a container's life.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +21,17 @@ pub struct Hook {
     pub environment: BTreeMap<String, Option<String>>,
     /// Where it stands.
     pub location: Location,
+}
+
+/// A command run in a container of its own before a service starts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PreStart {
+    /// What it runs on; default: the service's image.
+    pub image: Option<ImageRef>,
+    /// Once for each container instead of once.
+    pub per_replica: bool,
+    /// What runs, and how.
+    pub hook: Hook,
 }
 
 /// What a change below a path leads to.

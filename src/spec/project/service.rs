@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::spec::diagnostic::Location;
 use crate::spec::project::build::Build;
 use crate::spec::project::files::FileMount;
-use crate::spec::project::hooks::{Hook, WatchRule};
+use crate::spec::project::hooks::{Hook, PreStart, WatchRule};
 use crate::spec::project::keys::{ConfigKey, ModelKey, SecretKey};
 use crate::spec::project::models::ModelUse;
 use crate::spec::project::mounts::{Mount, VolumesFrom};
@@ -90,6 +90,8 @@ pub struct Service {
     pub logging: Logging,
     /// Run inside after each start.
     pub post_start: Vec<Hook>,
+    /// Run in containers of their own, one after the other, before the first one starts.
+    pub pre_start: Vec<PreStart>,
     /// Run inside before each stop.
     pub pre_stop: Vec<Hook>,
     /// What `watch` does.

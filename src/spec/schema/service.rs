@@ -172,6 +172,11 @@ pub(in crate::spec) static SERVICE: Object = Object {
         Field::new("working_dir", TEXT, Becomes::Text),
         Field::new("post_start", HOOKS, Becomes::List(&Becomes::Object(&HOOK))),
         Field::new("pre_stop", HOOKS, Becomes::List(&Becomes::Object(&HOOK))),
+        Field::new(
+            "pre_start",
+            Accepts::List(&Accepts::Object(&PRE_START)),
+            Becomes::List(&Becomes::Object(&PRE_START)),
+        ),
     ],
     required: &[],
     others: Others::Extensions,
@@ -223,6 +228,20 @@ static WATCH: Object = Object {
         Field::new("initial_sync", BOOLEAN, Becomes::Flag),
     ],
     required: &["path", "action"],
+    others: Others::Extensions,
+};
+
+static PRE_START: Object = Object {
+    fields: &[
+        Field::new("command", COMMAND, Becomes::Command).shown(Shown::JsonAlways),
+        Field::new("image", TEXT, Becomes::Text),
+        Field::new("user", TEXT, Becomes::Text),
+        Field::new("privileged", BOOLEAN_OR_TEXT, Becomes::Flag),
+        Field::new("working_dir", TEXT, Becomes::Text),
+        Field::new("environment", LIST_OR_MAP, Becomes::NullableMap),
+        Field::new("per_replica", BOOLEAN_OR_TEXT, Becomes::Flag),
+    ],
+    required: &[],
     others: Others::Extensions,
 };
 

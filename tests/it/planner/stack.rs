@@ -121,6 +121,7 @@ pub fn service(text: &str) -> Service {
         healthcheck: None,
         logging: Logging::default(),
         post_start: Vec::new(),
+        pre_start: Vec::new(),
         pre_stop: Vec::new(),
         watch: Vec::new(),
         network: NetworkMode::Networks(vec![("default".into(), Attachment::default())]),

@@ -136,3 +136,51 @@ echo '{\"type\": \"rawsetenv\", \"message\": \"CLOUD_REGION=far\"}'
     let told = machine.xcompose(["up", "-d"]).fails(1).stderr();
     assert!(told.contains("docker-vault"), "{told}");
 }
+
+#[test]
+fn containers_run_before_the_first_one_of_a_service_and_stay_if_they_fail() {
+    if cannot_run() {
+        return;
+    }
+    let file = |second: &str, scale: u32| {
+        format!(
+            "
+services:
+  web:
+    image: busybox
+    command: [sh, -c, 'cat /notes/log; sleep 1000']
+    stop_signal: SIGKILL
+    scale: {scale}
+    volumes: ['notes:/notes']
+    pre_start:
+      - {{command: [sh, -c, 'echo first $$WHO >> /notes/log'], environment: {{WHO: me}}}}
+      - {{command: [sh, -c, '{second}']}}
+volumes: {{notes: {{}}}}
+"
+        )
+    };
+    let machine = machine(&file("echo second >> /notes/log", 1));
+    machine.xcompose(["up", "-d"]).ok();
+    let log = || machine.xcompose(["exec", "-T", "web", "cat", "/notes/log"]).ok().stdout();
+    assert_eq!(log(), "first me\nsecond\n");
+    machine.xcompose(["up", "-d"]).ok();
+    machine.xcompose(["up", "-d", "--scale", "web=2"]).ok();
+    assert_eq!(log(), "first me\nsecond\n", "once, while something runs");
+    machine.xcompose(["up", "-d", "--force-recreate"]).ok();
+    assert_eq!(log(), "first me\nsecond\n".repeat(2));
+    assert_eq!(machine.xcompose(["ps", "-a", "-q"]).ok().stdout().lines().count(), 1, "nothing is left of them");
+    machine.write("compose.yaml", &file("echo why >&2; exit 17", 1));
+    let told = machine.xcompose(["up", "-d"]).fails(1).stderr();
+    assert!(told.contains("service \"web\" pre_start[1] exited with code 17: why (hook container"), "{told}");
+    assert!(machine.xcompose(["ps", "-a"]).ok().stdout().contains("project-web-pre_start-1"), "retained");
+    machine.write("compose.yaml", &file("true", 1));
+    machine.xcompose(["up", "-d"]).ok();
+    assert_eq!(machine.xcompose(["ps", "-a", "-q"]).ok().stdout().lines().count(), 1);
+    machine.write("compose.yaml", &file("exit 1", 1));
+    machine.xcompose(["up", "-d"]).fails(1);
+    machine.xcompose(["down", "-v"]).ok();
+    assert_eq!(machine.xcompose(["ps", "-a", "-q"]).ok().stdout(), "");
+    let each = "services: {web: {image: busybox, pre_start: [{command: ['true'], per_replica: true}]}}";
+    machine.write("compose.yaml", each);
+    assert!(machine.xcompose(["up", "-d"]).fails(1).stderr().contains("per_replica"));
+}
