@@ -60,7 +60,9 @@ impl<'a> Converge<'a> {
                 let (leftover, config) = (old.map(|old| old.id.clone()), Box::new(config));
                 actions.push(Action::RunPreStart { service: name.clone(), index, leftover, config });
             }
-            all.insert(name.clone(), actions);
+            if !actions.is_empty() {
+                all.insert(name.clone(), actions);
+            }
         }
         Ok(all)
     }
