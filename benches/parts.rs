@@ -104,7 +104,12 @@ fn plan_nothing_to_do(bencher: Bencher<'_, '_>, services: usize) {
         match &step.action {
             Action::CreateNetwork(config) => {
                 let config = NetworkConfig::clone(config);
-                observed.networks.push(ObservedNetwork { id: config.name.to_string(), config, subnets: Vec::new() });
+                observed.networks.push(ObservedNetwork {
+                    id: config.name.to_string(),
+                    config,
+                    subnets: Vec::new(),
+                    overshadowed: None,
+                });
             }
             Action::CreateVolume(config) => {
                 let config = VolumeConfig::clone(config);

@@ -168,7 +168,13 @@ impl Failure {
         let root = matches!(*self.kind, Kind::Engine(_) | Kind::Step(_)) && !is_root();
         let root = root.then(|| "xcompose runs containers itself, which takes root: try again with sudo".to_owned());
         let image = self.engine().and_then(way_out);
-        for hint in self.hints.iter().chain(&root).chain(&image) {
+        let network = match &*self.kind {
+            Kind::Plan(PlanError::ExternalNetwork(name)) => {
+                Some(format!("make it with `xcompose network create {name}`"))
+            }
+            _ => None,
+        };
+        for hint in self.hints.iter().chain(&root).chain(&image).chain(&network) {
             text.push('\n');
             text.push_str(hint);
         }

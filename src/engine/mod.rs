@@ -85,6 +85,11 @@ pub trait Engine: Send + Sync {
         Err(EngineError::Unsupported { subject, feature: "a loopback address for each project".to_owned() })
     }
 
+    /// Every network of the machine.
+    async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError> {
+        Err(EngineError::Unsupported { subject: Subject::Machine, feature: "a list of networks".to_owned() })
+    }
+
     /// Makes a network; `Exists` if the name is taken.
     async fn create_network(&self, config: &NetworkConfig) -> Result<String, EngineError>;
     /// Removes a network by name; `InUse` while containers are connected.

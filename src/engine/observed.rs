@@ -152,6 +152,8 @@ pub struct ObservedNetwork {
     pub config: NetworkConfig,
     /// Its subnets as they are, in CIDR form.
     pub subnets: Vec<String>,
+    /// Where a route of the machine leads that takes a part of them away, as that of a VPN that came later.
+    pub overshadowed: Option<String>,
 }
 
 /// One volume as it stands.

@@ -1,7 +1,8 @@
 //! Networks: which are made, made anew, or used as they are (behaviours §1.8).
 //!
 //! A network that is not as the file says is made anew under its name, in a container's absence: whatever is connected is
-//! stopped before and started after, and keeps its identity. A network that somebody else made is used as it is.
+//! stopped before and started after, and keeps its identity. A network that somebody else made is used as it is. One whose
+//! addresses a route of somebody else's takes away, as that of a VPN, gets others, unless the file has chosen them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -85,6 +86,9 @@ pub(super) fn decide(
             if there.is_none() && builtin(wanted).is_none() {
                 return Err(PlanError::ExternalNetwork(wanted.name.clone()));
             }
+            if let Some(there) = there {
+                warn_of_route(there, plan);
+            }
             fates.insert(wanted.name.clone(), Fate::Keep);
             continue;
         }
@@ -111,10 +115,24 @@ fn compare(project: &Project, wanted: NetworkConfig, there: &ObservedNetwork, pl
                 let fields = diff::resource_fields(&there.config, &wanted);
                 return Fate::Recreate(Box::new(wanted), Cause::ConfigChanged(fields));
             }
-            _ => {}
+            _ => {
+                let chosen = wanted.pools.iter().any(|pool| pool.subnet.is_some());
+                if let Some(route) = there.overshadowed.clone().filter(|_| !chosen) {
+                    return Fate::Recreate(Box::new(wanted), Cause::Overshadowed(route));
+                }
+            }
         },
     }
+    warn_of_route(there, plan);
     Fate::Keep
+}
+
+/// A network whose addresses are not ours to change.
+fn warn_of_route(there: &ObservedNetwork, plan: &mut Plan) {
+    if let Some(route) = there.overshadowed.clone() {
+        let (network, subnets) = (there.config.name.clone(), there.subnets.join(", "));
+        plan.warnings.push(Warning::Overshadowed { network, subnets, route });
+    }
 }
 
 /// What a network of the project is made from.

@@ -299,6 +299,8 @@ pub enum Cause {
     NotMounted(VolumeName),
     /// It was fetched longer ago than its pull policy allows.
     Old,
+    /// A route of somebody else leads to its addresses.
+    Overshadowed(String),
     /// A part of replacing a container.
     Replacement,
     /// An earlier command was cut short.
@@ -338,6 +340,19 @@ pub enum Warning {
         name: NetworkName,
         /// This project.
         project: String,
+    },
+    /// Somebody else's route takes addresses of a network away that its file has chosen, or that is not of the project.
+    #[error(
+        "a route of this machine to {route} takes addresses of network {network} away ({subnets}): \
+             its containers may be out of reach there"
+    )]
+    Overshadowed {
+        /// The network.
+        network: NetworkName,
+        /// What it has.
+        subnets: String,
+        /// Where the route leads.
+        route: String,
     },
     /// A volume of that name was made by somebody else; it is used as it is.
     #[error("volume {:?} already exists but was not created by Docker Compose. Use `external: true` to use an existing volume", .0.as_str())]

@@ -245,9 +245,9 @@ fn missing(id: &ContainerId) -> EngineError {
     EngineError::NotFound(Subject::Container(id.short().to_owned()))
 }
 
-fn observed_network(network: NetworkRecord) -> ObservedNetwork {
+fn observed_network(network: NetworkRecord, overshadowed: Option<String>) -> ObservedNetwork {
     let subnets = network.subnets.into_iter().map(|subnet| subnet.cidr.to_string()).collect();
-    ObservedNetwork { id: network.id, config: network.config, subnets }
+    ObservedNetwork { id: network.id, config: network.config, subnets, overshadowed }
 }
 
 fn network_error(verb: &'static str, name: &NetworkName, error: NetworkError) -> EngineError {
@@ -271,14 +271,9 @@ impl Engine for Runtime {
                 present.insert(name.clone(), image.observed());
             }
         }
-        let networks = Networks::new(self.layout.clone()).list().map_err(|error| EngineError::Failed {
-            verb: "read",
-            subject: Subject::Machine,
-            source: Box::new(error),
-        })?;
         Ok(Observed {
             containers: self.settled(project).await?,
-            networks: networks.into_iter().map(observed_network).collect(),
+            networks: self.networks().await?,
             volumes: Volumes::open(&self.layout).list()?,
             images: present,
         })
@@ -312,6 +307,18 @@ impl Engine for Runtime {
             subject: Subject::Project(project.to_string()),
             source: Box::new(error),
         })
+    }
+
+    async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError> {
+        let networks = Networks::new(self.layout.clone());
+        let failed = |error| EngineError::Failed { verb: "read", subject: Subject::Machine, source: Box::new(error) };
+        let all = networks.list().map_err(failed)?;
+        let mut overshadowed = networks.overshadowed(&all).map_err(failed)?;
+        let observed = |network: NetworkRecord| {
+            let route = overshadowed.remove(&network.id).map(|route| route.to_string());
+            observed_network(network, route)
+        };
+        Ok(all.into_iter().map(observed).collect())
     }
 
     async fn create_network(&self, config: &NetworkConfig) -> Result<String, EngineError> {

@@ -23,6 +23,7 @@ pub mod kill;
 pub mod login;
 pub mod logs;
 pub mod ls;
+pub mod network;
 pub mod pause;
 pub mod plan;
 pub mod port;

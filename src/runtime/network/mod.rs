@@ -17,6 +17,7 @@ mod loopback;
 pub mod netlink;
 pub mod nft;
 mod occupant;
+mod overshadowed;
 pub mod pools;
 pub mod ports;
 pub mod proxy;
@@ -84,7 +85,7 @@ impl Networks {
         // Networks of other data folders are seen by their bridges' routes, so nobody may choose meanwhile.
         let _machine = lock_folder(Layout::machine())?;
         let mut socket = netlink::Socket::open()?;
-        let mut taken = socket.routes()?;
+        let mut taken: Vec<Cidr> = socket.routes()?.into_iter().map(|route| route.to).collect();
         taken.extend(resolvers().into_iter().map(|address| Cidr::new(address, 128)));
         let random = u64::from_ne_bytes(random_bytes::<8>()?);
         let around = Surroundings { others: &others, taken: &taken, pools: &Pools::of_machine()?, random };

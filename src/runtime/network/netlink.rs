@@ -69,6 +69,15 @@ pub struct Link {
     pub up: bool,
 }
 
+/// A route that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Route {
+    /// To where.
+    pub to: Cidr,
+    /// By which interface; `None`: by several, or none.
+    pub interface: Option<u32>,
+}
+
 /// Whether the ports of a bridge may reach each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peers {
@@ -294,8 +303,8 @@ impl Socket {
         }
     }
 
-    /// Where the machine's IPv4 and IPv6 routes lead, the default routes left out.
-    pub fn routes(&mut self) -> Result<Vec<Cidr>, OsError> {
+    /// The machine's IPv4 and IPv6 routes, the default routes left out.
+    pub fn routes(&mut self) -> Result<Vec<Route>, OsError> {
         let mut found = Vec::new();
         for family in [AddressFamily::Inet, AddressFamily::Inet6] {
             let mut message = RouteMessage::default();
@@ -303,9 +312,13 @@ impl Socket {
             self.dump(RouteNetlinkMessage::GetRoute(message), |answer| {
                 if let RouteNetlinkMessage::NewRoute(route) = answer
                     && route.header.kind == RouteType::Unicast
-                    && let Some(destination) = destination(&route)
+                    && let Some(to) = destination(&route)
                 {
-                    found.push(destination);
+                    let interface = route.attributes.iter().find_map(|attribute| match attribute {
+                        RouteAttribute::Oif(index) => Some(*index),
+                        _ => None,
+                    });
+                    found.push(Route { to, interface });
                 }
             })?;
         }

@@ -45,7 +45,8 @@ pub fn choose(config: &NetworkConfig, around: &Surroundings<'_>) -> Result<Vec<S
         if enabled && !subnets.iter().any(|subnet| subnet.cidr.is_ipv4() == ipv4) {
             let cidr = if ipv4 || around.pools.has(false) {
                 let used = |other: &NetworkRecord| other.subnets.iter().map(|subnet| subnet.cidr).collect::<Vec<_>>();
-                let used: Vec<Cidr> = around.taken.iter().copied().chain(around.others.iter().flat_map(used)).collect();
+                let routes = around.taken.iter().copied().filter(|route| !is_default(*route));
+                let used: Vec<Cidr> = routes.chain(around.others.iter().flat_map(used)).collect();
                 around.pools.choose(ipv4, &used).ok_or_else(|| exhausted(ipv4, around))?
             } else {
                 ipam::unique_local(around.random)
@@ -60,6 +61,11 @@ pub fn choose(config: &NetworkConfig, around: &Surroundings<'_>) -> Result<Vec<S
     }
     subnets.sort_by_key(|subnet| !subnet.cidr.is_ipv4());
     Ok(subnets)
+}
+
+/// A VPN that takes all traffic has two routes to one half of all addresses each, which are no place of their own.
+fn is_default(route: Cidr) -> bool {
+    route.prefix() < if route.is_ipv4() { 8 } else { 7 }
 }
 
 const OVERLAPS: &str = "Pool overlaps with other one on this address space";
@@ -164,6 +170,12 @@ mod tests {
     }
 
     #[test]
+    fn a_vpn_for_all_traffic_leaves_room() {
+        let chosen = choose(&config(&[]), &["0.0.0.0/1", "128.0.0.0/1"], "", 0).unwrap();
+        assert_eq!(chosen, ["172.17.0.0/16 172.17.0.1"]);
+    }
+
+    #[test]
     fn a_network_has_several_subnets_unless_they_overlap_each_other() {
         let several = config(&["10.5.0.0/24", "10.5.1.0/24"]);
         assert_eq!(choose(&several, &[], "", 0).unwrap(), ["10.5.0.0/24 10.5.0.1", "10.5.1.0/24 10.5.1.1"]);
@@ -173,10 +185,10 @@ mod tests {
 
     #[test]
     fn when_all_pools_are_taken_the_message_says_by_whom() {
-        let refused = choose(&config(&[]), &["0.0.0.0/1", "128.0.0.0/1", "fd00::/8"], "", 0).unwrap_err();
+        let refused = choose(&config(&[]), &["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"], "", 0).unwrap_err();
         assert!(refused.starts_with("could not find an available, non-overlapping IPv4 address pool among the "));
         assert!(
-            refused.contains("in use are no networks, and routes 0.0.0.0/1, 128.0.0.0/1 of this machine."),
+            refused.contains("in use are no networks, and routes 10.0.0.0/8, 172.16.0.0/12, 192.168.0.0/16 of"),
             "{refused}"
         );
     }

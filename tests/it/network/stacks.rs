@@ -1,6 +1,6 @@
 //! Networks as a compose file has them, from `up` to `down`.
 
-use crate::network::support::link_exists;
+use crate::network::support::{apart, link_exists, run};
 use crate::scenarios::leftovers;
 use crate::support::{Machine, cannot_run, eventually};
 
@@ -187,6 +187,36 @@ fn two_projects_share_a_network_and_what_one_leaves_there_is_gone_with_it() {
 }
 
 #[test]
+fn a_network_of_nobody_is_made_by_hand_for_projects_to_share() {
+    if cannot_run() {
+        return;
+    }
+    let net = subnet();
+    let machine =
+        machine(&format!("services: {{a: {{{WAITS}, networks: [proxy]}}}}\nnetworks: {{proxy: {{external: true}}}}"));
+    let refused = machine.xcompose(["-p", "p", "up", "-d"]).fails(1).stderr();
+    assert!(refused.contains("network proxy declared as external, but could not be found"), "{refused}");
+    assert!(refused.contains("xcompose network create proxy"), "{refused}");
+    let (range, gateway) = (format!("{net}.0/24"), format!("{net}.254"));
+    machine.xcompose(["network", "create", "--subnet", &range, "--gateway", &gateway, "proxy"]).ok();
+    let taken = machine.xcompose(["network", "create", "proxy"]).fails(1).stderr();
+    assert!(taken.contains("network proxy already exists"), "{taken}");
+    let outside = machine.xcompose(["network", "create", "--subnet", &range, "--gateway", "1.2.3.4", "x"]).fails(1);
+    assert!(outside.stderr().contains("no matching subnet for gateway 1.2.3.4"), "{}", outside.stderr());
+    up(&machine, "p");
+    assert!(exec(&machine, "p", "a", &["ip", "route"]).contains(&format!("default via {gateway}")));
+    let listed = machine.xcompose(["network", "ls"]).ok().stdout();
+    assert!(listed.lines().any(|line| line.starts_with("proxy ") && line.contains(&range)), "{listed}");
+    let busy = machine.xcompose(["network", "rm", "proxy"]).fails(1).stderr();
+    assert!(busy.contains("in use by p-a-1"), "{busy}");
+    machine.xcompose(["-p", "p", "down"]).ok();
+    assert_eq!(machine.xcompose(["network", "ls", "-q"]).ok().stdout(), "proxy\n", "down leaves it");
+    machine.xcompose(["network", "rm", "proxy"]).ok();
+    machine.xcompose(["network", "rm", "proxy"]).fails(1);
+    ends(&machine, &["p"]);
+}
+
+#[test]
 fn a_network_that_changed_is_made_anew_under_containers_that_stay_the_same() {
     if cannot_run() {
         return;
@@ -316,4 +346,39 @@ fn address_pools_are_the_machines_own_and_say_who_has_them_when_they_run_out() {
     let refused = up("three", "10.0.0.0/8").fails(1).stderr();
     assert!(refused.contains("XCOMPOSE_ADDRESS_POOLS: \"10.0.0.0/8\" is no address pool"), "{refused}");
     ends(&machine, &["one", "two", "three"]);
+}
+
+#[test]
+fn a_network_gets_other_addresses_when_a_vpn_takes_some_unless_the_file_has_chosen_them() {
+    if cannot_run() {
+        return;
+    }
+    apart(|| {
+        let net = subnet();
+        let machine = machine(&format!(
+            "services: {{a: {{{WAITS}, networks: [free, chosen]}}}}\n\
+             networks: {{free: , chosen: {{ipam: {{config: [{{subnet: {net}.0/24}}]}}}}}}"
+        ));
+        // All traffic of the machine goes through a VPN already.
+        run(&["ip", "link", "add", "vpn0", "type", "bridge"]);
+        run(&["ip", "link", "set", "vpn0", "up"]);
+        run(&["ip", "route", "add", "0.0.0.0/1", "dev", "vpn0"]);
+        run(&["ip", "route", "add", "128.0.0.0/1", "dev", "vpn0"]);
+        up(&machine, "p");
+        let addresses = || exec(&machine, "p", "a", &["ip", "-4", "-o", "addr"]);
+        assert!(addresses().contains(" 172.17.0.2/16"), "{}", addresses());
+        assert!(up(&machine, "p").contains("Container p-a-1 Running"));
+        run(&["ip", "route", "add", "172.17.9.0/24", "dev", "vpn0"]);
+        run(&["ip", "route", "add", &format!("{net}.128/25"), "dev", "vpn0"]);
+        let plan = machine.xcompose(["-p", "p", "plan"]).ok().stdout();
+        assert!(plan.contains("a route of this machine to 172.17.9.0/24 takes its addresses away"), "{plan}");
+        let told = up(&machine, "p");
+        let warning = format!("a route of this machine to {net}.128/25 takes addresses of network p_chosen away");
+        assert!(told.contains(&warning) && told.contains("Network p_free Created"), "{told}");
+        assert!(!told.contains("p_chosen Removed"), "{told}");
+        assert!(addresses().contains(" 172.18.0.2/16"), "{}", addresses());
+        let told = up(&machine, "p");
+        assert!(told.contains("Container p-a-1 Running"), "{told}");
+        ends(&machine, &["p"]);
+    });
 }

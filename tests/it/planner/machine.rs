@@ -293,7 +293,12 @@ impl Engine for Machine {
         }
         state.made += 1;
         let id = format!("network{}", state.made);
-        state.observed.networks.push(ObservedNetwork { id: id.clone(), config: config.clone(), subnets: Vec::new() });
+        state.observed.networks.push(ObservedNetwork {
+            id: id.clone(),
+            config: config.clone(),
+            subnets: Vec::new(),
+            overshadowed: None,
+        });
         Ok(id)
     }
 

@@ -32,7 +32,12 @@ fn foreign_network(machine: &Machine, name: &str, project: Option<&str>) {
         pools: Vec::new(),
     };
     machine.change(|observed| {
-        observed.networks.push(ObservedNetwork { id: "foreign".to_owned(), config, subnets: Vec::new() });
+        observed.networks.push(ObservedNetwork {
+            id: "foreign".to_owned(),
+            config,
+            subnets: Vec::new(),
+            overshadowed: None,
+        });
     });
 }
 
