@@ -19,6 +19,7 @@ pub(in crate::spec) fn warnings(model: &Node) -> Vec<Diagnostic> {
     let mut walk = Walk { path: Path::root(), found: Vec::new() };
     walk.object(model, &FILE);
     walk.network_options(model);
+    walk.endpoint_options(model);
     walk.found
 }
 
@@ -26,6 +27,9 @@ pub(in crate::spec) fn warnings(model: &Node) -> Vec<Diagnostic> {
 fn under<'a>(node: &'a Node, key: &str) -> Option<&'a Mapping> {
     node.as_mapping()?.iter().find(|(name, _)| *name == key)?.1.node.as_mapping()
 }
+
+/// What our endpoints know of the `driver_opts` of a service in a network.
+const ENDPOINT_OPTION: &str = "com.docker.network.endpoint.sysctls";
 
 struct Walk {
     path: Path,
@@ -53,6 +57,22 @@ impl Walk {
                     let message =
                         format!("networks.{network}.driver_opts: `{option}` is not supported and has no effect");
                     self.found.push(Diagnostic::warning(&value.key_at, message));
+                }
+            }
+        }
+    }
+
+    /// The same of how services stand in networks.
+    fn endpoint_options(&mut self, model: &Node) {
+        for (service, entry) in under(model, "services").into_iter().flat_map(Mapping::iter) {
+            for (network, entry) in under(&entry.node, "networks").into_iter().flat_map(Mapping::iter) {
+                for (option, value) in under(&entry.node, "driver_opts").into_iter().flat_map(Mapping::iter) {
+                    if option != ENDPOINT_OPTION {
+                        let message = format!(
+                            "services.{service}.networks.{network}.driver_opts: `{option}` is not supported and has no effect"
+                        );
+                        self.found.push(Diagnostic::warning(&value.key_at, message));
+                    }
                 }
             }
         }

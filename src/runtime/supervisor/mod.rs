@@ -199,7 +199,8 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
         leaver: None,
         boot: find::boot().ok(),
     };
-    let firewall = Changes::open().map_err(|error| io::Error::from(error.errno))?;
+    // Without it (a kernel without nftables) there is nothing to look after.
+    let firewall = Changes::open().ok();
     let mut connections = JoinSet::new();
     let mut orphaned = false;
     supervisor.recover(words);
@@ -219,7 +220,7 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
                 Word::Ended { pid, status } => supervisor.ended(pid, status),
                 Word::Gone => orphaned = true,
             },
-            changed = firewall.next() => {
+            changed = next_change(firewall.as_ref()) => {
                 changed?;
                 supervisor.repair_firewall();
             }
@@ -268,6 +269,14 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
 async fn at(moment: Option<Instant>) {
     match moment {
         Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// The next change of the firewall; never, where nobody can tell.
+async fn next_change(firewall: Option<&Changes>) -> io::Result<()> {
+    match firewall {
+        Some(changes) => changes.next().await,
         None => std::future::pending().await,
     }
 }

@@ -308,12 +308,13 @@ fn what_the_machine_lacks_is_named_with_its_place_and_nothing_is_made() {
     machine.write(
         "compose.yaml",
         &format!(
-            "services: {{a: {{{WAITS}, networks: [m]}}}}\nnetworks:\n  m: {{driver: overlay, ipam: {{driver: x}}}}\n"
+            "services: {{a: {{{WAITS}, networks: {{m: {{driver_opts: {{odd: 1}}}}}}}}}}\nnetworks:\n  m: {{driver: overlay, ipam: {{driver: x}}}}\n"
         ),
     );
     let told = up(&machine, "p");
     assert!(told.contains("an overlay joins several machines; on this one the network is a bridge"), "{told}");
     assert!(told.contains("networks.m.ipam.driver: only `default` is supported"), "{told}");
+    assert!(told.contains("services.a.networks.m.driver_opts: `odd` is not supported"), "{told}");
     ends(&machine, &["p"]);
     eventually("no bridge is left", || leftovers::processes(&machine).is_empty().then_some(()));
 }
