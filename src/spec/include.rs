@@ -47,6 +47,9 @@ fn requests(include: &Node, found: &mut Vec<Diagnostic>) -> Vec<Request> {
     items.iter().filter_map(|item| request(item, found)).collect()
 }
 
+/// Docker Compose takes such an entry without a word.
+const NOTHING: &str = "include: an entry without a `path` includes nothing";
+
 fn request(item: &Node, found: &mut Vec<Diagnostic>) -> Option<Request> {
     let mut request =
         Request { at: item.at.clone(), paths: Vec::new(), project_directory: None, env_files: Vec::new() };
@@ -56,6 +59,10 @@ fn request(item: &Node, found: &mut Vec<Diagnostic>) -> Option<Request> {
             return Some(request);
         }
         Value::Mapping(map) => map,
+        Value::Null => {
+            found.push(Diagnostic::warning(&item.at, NOTHING));
+            return None;
+        }
         _ => {
             found.push(Diagnostic::error(&item.at, "an entry of `include` is a path, or a mapping with `path`"));
             return None;
@@ -86,7 +93,14 @@ fn request(item: &Node, found: &mut Vec<Diagnostic>) -> Option<Request> {
             ),
         }
     }
-    (errors(found) == faults).then_some(request)
+    if errors(found) > faults {
+        return None;
+    }
+    if request.paths.is_empty() {
+        found.push(Diagnostic::warning(&item.at, NOTHING));
+        return None;
+    }
+    Some(request)
 }
 
 fn texts(node: &Node) -> Option<Vec<String>> {
@@ -101,10 +115,7 @@ fn texts(node: &Node) -> Option<Vec<String>> {
 /// Loads an included project, up to resolved paths and bare environment keys.
 fn project(loader: &mut Loader<'_>, scope: &Scope, request: &Request) -> Stage<Node> {
     let files: Vec<PathBuf> = request.paths.iter().map(|path| clean(&scope.dir.join(path))).collect();
-    let Some(main) = files.first() else {
-        loader.found.push(Diagnostic::error(&request.at, "include: `path` is missing"));
-        return Err(Stopped);
-    };
+    let Some(main) = files.first() else { return Ok(Node::new(&request.at, Value::Mapping(Mapping::default()))) };
     if let Some(begin) = scope.included.iter().position(|file| file == main) {
         let steps: Vec<String> =
             scope.included[begin..].iter().chain([main]).map(|file| shown(file, &loader.current_dir)).collect();
@@ -118,8 +129,9 @@ fn project(loader: &mut Loader<'_>, scope: &Scope, request: &Request) -> Stage<N
     };
     let mut environment = scope.environment.clone();
     let env_files = env_files(scope, request, &named);
-    // What is no directory is taken for a file in one, as Docker Compose does.
-    let dir = named.parent().filter(|_| !named.is_dir()).unwrap_or(&named).to_path_buf();
+    // What is no directory is taken for a file in one, as Docker Compose does; an absolute path is what it says.
+    let absolute = request.project_directory.as_deref().is_some_and(|dir| FilePath::new(dir).is_absolute());
+    let dir = named.parent().filter(|_| !absolute && !named.is_dir()).unwrap_or(&named).to_path_buf();
     for file in &env_files {
         if !file.exists() {
             let message = format!("stat {}: no such file or directory", file.display());
@@ -129,7 +141,8 @@ fn project(loader: &mut Loader<'_>, scope: &Scope, request: &Request) -> Stage<N
     }
     let current_dir = loader.current_dir.clone();
     loader.gather(|found| source::fall_back_to_files(&mut environment, &env_files, &current_dir, found))?;
-    let inner = Scope { base: Some(scope.base_of(&dir)), dir, environment, included: scope.included.clone() };
+    let base = if absolute { dir.clone() } else { scope.base_of(&dir) };
+    let inner = Scope { base: Some(base), dir, environment, included: scope.included.clone() };
     let because = Note { message: "included here".to_owned(), at: Some(request.at.clone()) };
     let mut model = loader.model(&inner, &files, Some(&because))?;
     inherit(&mut model, &inner.environment);

@@ -92,6 +92,10 @@ impl Loader<'_> {
         for file in files {
             documents.extend(self.documents(file, because)?.into_iter().map(|document| (file.clone(), document)));
         }
+        if let (true, Some(at)) = (documents.is_empty(), because.and_then(|because| because.at.as_ref())) {
+            self.found.push(Diagnostic::warning(at, "include: what is included is empty"));
+            return Ok(Node::new(at, Value::Mapping(Mapping::default())));
+        }
         self.merged(scope, files, documents)
     }
 

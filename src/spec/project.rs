@@ -4,7 +4,7 @@
 //! normalised and reduced to the active services. Where Compose lets one thing be said in two places (`mem_limit` and
 //! `deploy.resources.limits.memory`, `scale` and `deploy.replicas`, `restart` and `deploy.restart_policy`) there is one field
 //! here. `None` means "as the image or the engine has it". What plain Compose ignores (`deploy.placement`, `isolation`, …)
-//! and extensions (`x-*`) are absent; `config` prints them from the model.
+//! and extensions (`x-*`) other than our own are absent; `config` prints them from the model.
 
 pub mod build;
 pub mod files;

@@ -12,7 +12,7 @@ use crate::planner;
 use crate::spec::Options;
 use crate::spec::lists::Variable;
 use crate::spec::model::Model;
-use crate::spec::print::Format;
+use crate::spec::print::{self, Format};
 
 /// Parse, resolve and render compose file in canonical format
 #[derive(Debug, clap::Args)]
@@ -170,7 +170,7 @@ impl Config {
         let variables = model.variables();
         match (self.format.as_deref(), format) {
             (Some("yaml"), _) => variables.iter().fold(String::new(), |text, (name, variable)| {
-                let quoted = |value: &str| if value.is_empty() { "\"\"".to_owned() } else { format!("{value:?}") };
+                let quoted = print::scalar;
                 format!(
                     "{text}{name}:\n    name: {name}\n    defaultvalue: {}\n    presencevalue: {}\n    required: {}\n",
                     quoted(&variable.default),

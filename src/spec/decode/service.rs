@@ -6,9 +6,11 @@ use super::reader::Reader;
 use super::{build, mounts, network, resources};
 use crate::spec::model::Model;
 use crate::spec::project::hooks::{Hook, PreStart, WatchAction, WatchRule};
-use crate::spec::project::keys::ModelKey;
+use crate::spec::project::keys::{ConfigKey, ModelKey};
 use crate::spec::project::models::ModelUse;
-use crate::spec::project::service::{Condition, Dependency, Logging, Namespace, Provider, PullPolicy, Service};
+use crate::spec::project::service::{
+    Condition, CredentialSpec, Dependency, Logging, Namespace, Provider, PullPolicy, Ready, Service,
+};
 use crate::spec::tree::{Node, Value};
 use crate::values::health::{HealthCheck, Probe};
 use crate::values::image_ref::ImageRef;
@@ -56,6 +58,7 @@ pub(super) fn decode(name: ServiceName, reader: &Reader<'_>, model: &Model) -> O
         annotations: reader.map("annotations"),
         attach: reader.maybe_flag("attach").unwrap_or(true),
         healthcheck: reader.object("healthcheck").map(|check| decode_healthcheck(&check)),
+        ready: ready(reader),
         logging: reader.object("logging").map_or_else(Logging::default, |logging| Logging {
             driver: logging.text("driver"),
             options: logging.map("options"),
@@ -103,6 +106,7 @@ pub(super) fn decode(name: ServiceName, reader: &Reader<'_>, model: &Model) -> O
         cgroup: namespace(reader, "cgroup"),
         cgroup_parent: reader.text("cgroup_parent"),
         runtime: reader.text("runtime"),
+        credential_spec: reader.object("credential_spec").and_then(|spec| credential_spec(&spec)),
         use_api_socket: reader.flag("use_api_socket"),
         resources: resources::decode(reader),
         models: reader
@@ -223,14 +227,6 @@ fn decode_healthcheck(reader: &Reader<'_>) -> HealthCheck {
     }
 }
 
-fn decode_pre_start(reader: &Reader<'_>) -> PreStart {
-    PreStart {
-        image: reader.text("image").and_then(|image| image.parse().ok()),
-        per_replica: reader.flag("per_replica"),
-        hook: decode_hook(reader),
-    }
-}
-
 fn decode_hook(reader: &Reader<'_>) -> Hook {
     Hook {
         command: reader.texts("command"),
@@ -240,6 +236,42 @@ fn decode_hook(reader: &Reader<'_>) -> Hook {
         environment: reader.maybe_map("environment"),
         location: reader.at(),
     }
+}
+
+fn decode_pre_start(reader: &Reader<'_>) -> PreStart {
+    PreStart { image: reader.parse("image"), hook: decode_hook(reader), per_replica: reader.flag("per_replica") }
+}
+
+/// `x-ready: auto`, or a map with one of `tcp`, `http` and `log`.
+fn ready(service: &Reader<'_>) -> Option<Ready> {
+    let node = service.node("x-ready")?;
+    if node.as_str() == Some("auto") {
+        return Some(Ready::Auto);
+    }
+    let found = service.object("x-ready").and_then(|reader| {
+        let text = |key: &str| reader.node(key).and_then(Node::scalar_text).filter(|text| !text.is_empty());
+        match (text("tcp"), text("http"), text("log")) {
+            (Some(port), None, None) => port.parse().ok().map(Ready::Tcp),
+            (None, Some(place), None) => {
+                let (port, path) = place.split_once('/').unwrap_or((&place, ""));
+                Some(Ready::Http { port: port.parse().ok()?, path: format!("/{path}") })
+            }
+            (None, None, Some(line)) => Some(Ready::Log(line)),
+            _ => None,
+        }
+    });
+    if found.is_none() {
+        let forms = "`auto`, `{tcp: PORT}`, `{http: PORT/PATH}` or `{log: TEXT}`";
+        service.fault(&node.at, format!("x-ready: use one of {forms}"));
+    }
+    found
+}
+
+fn credential_spec(reader: &Reader<'_>) -> Option<CredentialSpec> {
+    let file = || reader.text("file").map(CredentialSpec::File);
+    let registry = || reader.text("registry").map(CredentialSpec::Registry);
+    let config = || reader.text("config").map(|key| CredentialSpec::Config(ConfigKey(key)));
+    file().or_else(registry).or_else(config)
 }
 
 fn decode_watch(reader: &Reader<'_>) -> WatchRule {

@@ -58,6 +58,11 @@ pub(in crate::spec) fn raw(tree: &Node, format: Format) -> Result<String, Diagno
     write(&as_it_is(tree, format), tree, format)
 }
 
+/// A text as YAML has it, where it stands below a key.
+pub fn scalar(text: &str) -> String {
+    yaml::write(&Out::Text(text)).trim_end_matches('\n').to_owned()
+}
+
 /// Fails on what JSON can't say.
 fn write(out: &Out<'_>, tree: &Node, format: Format) -> Result<String, Diagnostic> {
     match format {

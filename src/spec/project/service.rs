@@ -86,12 +86,14 @@ pub struct Service {
     pub attach: bool,
     /// `None`: the image's.
     pub healthcheck: Option<HealthCheck>,
+    /// When it counts as ready, if it has no health check.
+    pub ready: Option<Ready>,
     /// What becomes of its output.
     pub logging: Logging,
+    /// Run before the first container starts.
+    pub pre_start: Vec<PreStart>,
     /// Run inside after each start.
     pub post_start: Vec<Hook>,
-    /// Run in containers of their own, one after the other, before the first one starts.
-    pub pre_start: Vec<PreStart>,
     /// Run inside before each stop.
     pub pre_stop: Vec<Hook>,
     /// What `watch` does.
@@ -165,6 +167,8 @@ pub struct Service {
     pub cgroup_parent: Option<String>,
     /// Name of an OCI runtime.
     pub runtime: Option<String>,
+    /// Credentials of a Windows account.
+    pub credential_spec: Option<CredentialSpec>,
     /// Give it the engine's socket.
     pub use_api_socket: bool,
     /// What it may use.
@@ -195,6 +199,35 @@ pub enum Condition {
     Healthy,
     /// `service_completed_successfully`
     Completed,
+}
+
+/// What shows that a container is ready (`x-ready`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ready {
+    /// It listens at any of its declared ports (`auto`).
+    Auto,
+    /// It listens at this port.
+    Tcp(u16),
+    /// A request for this path at this port is answered without an error (`http: 8080/health`).
+    Http {
+        /// Where.
+        port: u16,
+        /// With its slash.
+        path: String,
+    },
+    /// It writes a line that has this text.
+    Log(String),
+}
+
+/// Where the credentials of a Windows account come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CredentialSpec {
+    /// A file of the engine's host.
+    File(String),
+    /// A value of the host's registry.
+    Registry(String),
+    /// A config of the project.
+    Config(ConfigKey),
 }
 
 /// When an image is fetched from its registry.

@@ -170,19 +170,16 @@ pub(in crate::spec) static SERVICE: Object = Object {
         ),
         Field::new("volumes_from", SET_OF_TEXTS, Becomes::Texts),
         Field::new("working_dir", TEXT, Becomes::Text),
+        Field::new("pre_start", PRE_START, Becomes::List(&Becomes::Object(&PRE_START_HOOK))),
         Field::new("post_start", HOOKS, Becomes::List(&Becomes::Object(&HOOK))),
         Field::new("pre_stop", HOOKS, Becomes::List(&Becomes::Object(&HOOK))),
-        Field::new(
-            "pre_start",
-            Accepts::List(&Accepts::Object(&PRE_START)),
-            Becomes::List(&Becomes::Object(&PRE_START)),
-        ),
     ],
     required: &[],
     others: Others::Extensions,
 };
 
 const HOOKS: Accepts = Accepts::List(&Accepts::Object(&HOOK));
+const PRE_START: Accepts = Accepts::List(&Accepts::Object(&PRE_START_HOOK));
 
 /// `[a-zA-Z0-9][a-zA-Z0-9_.-]+`, anywhere in the text.
 fn container_name(text: &str) -> bool {
@@ -231,20 +228,6 @@ static WATCH: Object = Object {
     others: Others::Extensions,
 };
 
-static PRE_START: Object = Object {
-    fields: &[
-        Field::new("command", COMMAND, Becomes::Command).shown(Shown::JsonAlways),
-        Field::new("image", TEXT, Becomes::Text),
-        Field::new("user", TEXT, Becomes::Text),
-        Field::new("privileged", BOOLEAN_OR_TEXT, Becomes::Flag),
-        Field::new("working_dir", TEXT, Becomes::Text),
-        Field::new("environment", LIST_OR_MAP, Becomes::NullableMap),
-        Field::new("per_replica", BOOLEAN_OR_TEXT, Becomes::Flag),
-    ],
-    required: &[],
-    others: Others::Extensions,
-};
-
 static HOOK: Object = Object {
     fields: &[
         Field::new("command", COMMAND, Becomes::Command).shown(Shown::JsonAlways),
@@ -252,6 +235,21 @@ static HOOK: Object = Object {
         Field::new("privileged", BOOLEAN_OR_TEXT, Becomes::Flag),
         Field::new("working_dir", TEXT, Becomes::Text),
         Field::new("environment", LIST_OR_MAP, Becomes::NullableMap),
+    ],
+    required: &["command"],
+    others: Others::Extensions,
+};
+
+/// Of Docker Compose 5: run in a container of its own.
+static PRE_START_HOOK: Object = Object {
+    fields: &[
+        Field::new("image", TEXT, Becomes::Text),
+        Field::new("command", COMMAND, Becomes::Command).shown(Shown::JsonAlways),
+        Field::new("user", TEXT, Becomes::Text),
+        Field::new("privileged", BOOLEAN_OR_TEXT, Becomes::Flag),
+        Field::new("working_dir", TEXT, Becomes::Text),
+        Field::new("environment", LIST_OR_MAP, Becomes::NullableMap),
+        Field::new("per_replica", BOOLEAN, Becomes::Flag),
     ],
     required: &["command"],
     others: Others::Extensions,

@@ -158,6 +158,8 @@ pub fn service(text: &str) -> Service {
         cgroup_parent: None,
         runtime: None,
         use_api_socket: false,
+        credential_spec: None,
+        ready: None,
         resources: Resources::default(),
         models: BTreeMap::new(),
     }

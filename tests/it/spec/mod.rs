@@ -1,5 +1,6 @@
 //! Compose files to models and projects: what is printed, what is refused and where, what a project holds.
 
+mod limits;
 mod printing;
 mod projects;
 mod refusals;

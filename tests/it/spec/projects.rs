@@ -7,7 +7,7 @@ use xcompose::spec::print::Format;
 use xcompose::spec::project::Project;
 use xcompose::spec::project::mounts::MountSource;
 use xcompose::spec::project::network::NetworkMode;
-use xcompose::spec::project::service::Condition;
+use xcompose::spec::project::service::{Condition, CredentialSpec, Ready};
 use xcompose::values::health::Probe;
 use xcompose::values::protocol::Protocol;
 use xcompose::values::restart::Restart;
@@ -149,4 +149,23 @@ fn a_variable_knows_every_place_that_names_it() {
     let variables = load_with(compose, &[], &raw).unwrap().model.variables();
     let places: Vec<String> = variables["TAG"].places.iter().map(|(path, at)| format!("{path} {at}")).collect();
     assert_eq!(places, ["services.a.image compose.yaml:3:15", "services.a.command.[1] compose.yaml:4:21"]);
+}
+
+#[test]
+fn what_shows_readiness_and_what_runs_before_a_start_have_types() {
+    let loaded = load(
+        "services:\n  a: {image: x, x-ready: {tcp: 5432}, pre_start: [{command: [migrate], image: tool, per_replica: true}]}\n  b: {image: x, x-ready: {http: 8080/health}}\n  c: {image: x, x-ready: {log: ready}}\n  d: {image: x, x-ready: auto, credential_spec: {file: f.json}}\n",
+    );
+    let project = loaded.model.project().unwrap();
+    let service = |name: &str| &project.services[name];
+    assert_eq!(service("a").ready, Some(Ready::Tcp(5432)));
+    assert_eq!(service("b").ready, Some(Ready::Http { port: 8080, path: "/health".to_owned() }));
+    assert_eq!(service("c").ready, Some(Ready::Log("ready".to_owned())));
+    assert_eq!(service("d").ready, Some(Ready::Auto));
+    assert_eq!(service("d").credential_spec, Some(CredentialSpec::File("f.json".to_owned())));
+    let before = &service("a").pre_start[0];
+    assert_eq!(before.image.as_ref().map(ToString::to_string).as_deref(), Some("tool"));
+    assert_eq!((before.hook.command.as_slice(), before.per_replica), (&["migrate".to_owned()][..], true));
+    let wrong = load("services: {a: {image: x, x-ready: {tcp: 1, log: y}}}").model.project().unwrap_err().to_string();
+    assert!(wrong.contains("x-ready: use one of"), "{wrong}");
 }

@@ -1,6 +1,7 @@
 //! What is refused, with its place, all faults of a stage at once.
 
 use xcompose::spec::Options;
+use xcompose::spec::print::Format;
 
 use super::{faults, load, load_with};
 
@@ -101,4 +102,42 @@ fn a_label_file_is_read_even_when_env_files_are_not() {
     let options = Options { env_files: false, ..Options::default() };
     let fault = load_with(compose, &[], &options).unwrap_err().to_string();
     assert!(fault.contains("label file: ") && !fault.contains("env file: "), "{fault}");
+}
+
+#[test]
+fn what_a_tag_promises_must_be_so() {
+    insta::assert_snapshot!(faults("x-a: !!binary '?'\nx-b: !!timestamp x\nx-c: !!int x\n"), @r#"
+    1:15: yaml: !!binary value contains invalid base64 data, or what is no text
+    2:18: yaml: cannot decode `x` as a !!timestamp
+    3:12: yaml: cannot decode `x` as a !!int
+    "#);
+}
+
+#[test]
+fn a_bind_mount_without_a_source_is_refused() {
+    insta::assert_snapshot!(faults("services: {a: {image: x, volumes: [{type: bind, target: /t}]}}"), @r#"1:36: services.a.volumes: invalid mount config for type "bind": field Source must not be empty"#);
+}
+
+#[test]
+fn what_json_can_not_say_is_refused_where_it_stands() {
+    let model = load("services: {a: {image: x}}\nx-a: {b: .inf}\n").model;
+    let fault = model.print(Format::Json).unwrap_err().to_string();
+    assert!(fault.starts_with("compose.yaml:2:10: error: json: unsupported value"), "{fault}");
+    assert!(model.print(Format::Yaml).unwrap().contains("b: .inf"));
+}
+
+#[test]
+fn an_include_of_nothing_is_a_warning() {
+    let loaded = load_with(
+        "include: [null, {env_file: e}, empty.yaml]\nservices: {a: {image: x}}\n",
+        &[("empty.yaml", "")],
+        &Options::default(),
+    )
+    .unwrap();
+    let told: Vec<String> = loaded.warnings.iter().map(|one| one.message.clone()).collect();
+    insta::assert_snapshot!(told.join("\n"), @r"
+    include: an entry without a `path` includes nothing
+    include: an entry without a `path` includes nothing
+    include: what is included is empty
+    ");
 }
