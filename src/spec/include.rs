@@ -86,6 +86,7 @@ fn request(item: &Node, found: &mut Vec<Diagnostic>) -> Option<Request> {
                 let message = format!("include.{key} must be a string or a list of strings");
                 found.push(Diagnostic::error(&entry.node.at, message));
             }
+            (key, _) if key.starts_with("x-") => {}
             // Docker Compose ignores it without a word.
             (key, _) => found.push(
                 Diagnostic::warning(&entry.key_at, format!("include: unknown key `{key}` is ignored"))

@@ -16,6 +16,7 @@ mod consistency;
 mod decode;
 mod defaults;
 pub mod diagnostic;
+mod digests;
 mod dotenv;
 mod env_files;
 pub mod environment;

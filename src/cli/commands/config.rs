@@ -13,6 +13,7 @@ use crate::spec::Options;
 use crate::spec::lists::Variable;
 use crate::spec::model::Model;
 use crate::spec::print::{self, Format};
+use crate::values::image_ref::ImageRef;
 
 /// Parse, resolve and render compose file in canonical format
 #[derive(Debug, clap::Args)]
@@ -32,6 +33,9 @@ pub struct Config {
     /// Print the image names, one per line.
     #[arg(long)]
     images: bool,
+    /// Produces an override file with image digests
+    #[arg(long)]
+    lock_image_digests: bool,
     /// Print the model names, one per line.
     #[arg(long)]
     models: bool,
@@ -65,6 +69,9 @@ pub struct Config {
     /// Only validate the configuration, don't print anything
     #[arg(short, long)]
     quiet: bool,
+    /// Pin image tags to digests
+    #[arg(long)]
+    resolve_image_digests: bool,
     /// Print the service names, one per line.
     #[arg(long = "services")]
     only_services: bool,
@@ -107,7 +114,13 @@ impl Config {
         if self.no_interpolate && !self.services.is_empty() && view != View::Variables {
             ui.warn("services are ignored with --no-interpolate: the whole model is printed");
         }
-        let model = context.model(&self.options(view, context))?;
+        let mut model = context.model(&self.options(view, context))?;
+        if view == View::Whole && (self.resolve_image_digests || self.lock_image_digests) {
+            model.pin_images(unknown_digest)?;
+        }
+        if view == View::Whole && self.lock_image_digests {
+            model.keep_images_only();
+        }
         let lines = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
         let owned = |list: &[String]| list.iter().map(|line| format!("{line}\n")).collect::<String>();
         let text = match view {
@@ -120,7 +133,7 @@ impl Config {
             View::Nothing => return Ok(Exit::SUCCESS),
             View::Environment => model.environment.iter().map(|(name, value)| format!("{name}={value}\n")).collect(),
             View::Origins => table_of_origins(&model),
-            View::Whole if self.no_interpolate => model.print_raw(format)?,
+            View::Whole if self.no_interpolate || self.lock_image_digests => model.print_raw(format)?,
             View::Whole => model.print(format)?,
         };
         match &self.output {
@@ -198,6 +211,12 @@ impl Config {
             }
         }
     }
+}
+
+/// The store knows images by their contents alone, so a registry would have to say what a tag is there.
+fn unknown_digest(image: &ImageRef) -> Result<String, Failure> {
+    let text = format!("failed to resolve digest for {}: config asks no registry", image.canonical());
+    Err(Failure::usage(text).hint("write the digest in the compose file: `image: NAME@sha256:…`"))
 }
 
 /// A value a line, in the order of the files; of a file that another one led to, also the place that did.
