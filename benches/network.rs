@@ -115,7 +115,7 @@ fn resolver(layout: &Layout, connection: &mut Connection) {
     std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
-            let membership = Membership::new(&layout).unwrap();
+            let membership = Membership::new(&layout);
             membership.join(&networks);
             let mut resolver = Resolver::new(membership);
             resolver.serve("web", Asker { networks, ..Asker::default() }, sockets).unwrap();

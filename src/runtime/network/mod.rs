@@ -16,7 +16,7 @@ pub mod listening;
 mod loopback;
 pub mod netlink;
 pub mod nft;
-mod occupant;
+pub mod occupant;
 mod overshadowed;
 pub mod pools;
 pub mod ports;
@@ -394,6 +394,12 @@ pub enum NetworkError {
         holder: String,
         /// The next free one above.
         free: Option<u16>,
+    },
+    /// Tell the user: a kind of port that can't be published.
+    #[error("cannot publish {target}/sctp: only tcp and udp ports can be published")]
+    Sctp {
+        /// Which.
+        target: u16,
     },
     /// Tell the user: this address of the host can't be published on.
     #[error("cannot publish on {address}: no interface of this machine has that address")]

@@ -1,4 +1,5 @@
-//! Which process of the machine has a port that we want, as far as it can be seen from here.
+//! Who listens where, as far as it can be seen from here: which process of the machine has a port that we want, and whether
+//! a container listens yet.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -19,14 +20,30 @@ pub(super) fn process_on(address: SocketAddr, protocol: Protocol) -> Option<Stri
         let Ok(files) = fs::read_dir(process.path().join("fd")) else { continue };
         if files.flatten().any(|file| fs::read_link(file.path()).is_ok_and(|link| link == Path::new(&wanted))) {
             let command = fs::read_to_string(process.path().join("comm")).unwrap_or_default();
-            // If it is one of ours, no container is written down as the holder yet: that one starts at this moment.
-            let program = |process: &Path| fs::read_link(process.join("exe")).ok();
-            let ours = program(&process.path()).is_some_and(|exe| Some(exe) == program(Path::new("/proc/self")));
-            let command = if ours { "another container that is starting" } else { command.trim_end() };
+            // One of ours whose container is not written down here, or not yet: it is called by its project.
+            let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+            let mut words = line.split(|byte| *byte == 0);
+            let ours = words.nth(1).is_some_and(|role| role == b"--supervisor" || role == b"--keeper");
+            let project = words.next().filter(|_| ours).map(String::from_utf8_lossy);
+            let command = project.map_or_else(|| command.trim_end().to_owned(), |name| format!("project {name}"));
             return Some(format!("{command} (pid {pid})"));
         }
     }
     None
+}
+
+/// Whether a process's network namespace has somebody who listens, for each of these TCP ports.
+pub fn listens(pid: i32, ports: &[u16]) -> bool {
+    let read = |table| fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
+    let tables = ["tcp", "tcp6"].map(read);
+    let lines = tables.iter().flat_map(|table| table.lines().skip(1));
+    let listening = lines.filter_map(|line| {
+        let mut fields = line.split_whitespace();
+        let (_, port) = fields.nth(1)?.rsplit_once(':')?;
+        (fields.nth(1)? == "0A").then(|| u16::from_str_radix(port, 16).ok())?
+    });
+    let listening: Vec<u16> = listening.collect();
+    ports.iter().all(|port| listening.contains(port))
 }
 
 /// The inode of the socket that stands in the way of a bind to this address.

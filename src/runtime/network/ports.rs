@@ -169,6 +169,9 @@ impl Attempt<'_> {
     /// `None`: nothing to hold there, by the container's addresses or the machine's.
     fn one(&self, address: SocketAddr) -> Result<Option<Held>, NetworkError> {
         let protocol = self.mapping.protocol;
+        if protocol == Protocol::Sctp {
+            return Err(NetworkError::Sctp { target: self.mapping.target });
+        }
         let Some(behind) = self.target.behind(address.ip()) else { return Ok(None) };
         let socket = if address.port() != 0 && (self.shared)(address) {
             None

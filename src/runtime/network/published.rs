@@ -229,6 +229,14 @@ impl Published {
         (touched, result.and(forgotten))
     }
 
+    /// The TCP ports of a container that others serve, too: it can take its time until it listens.
+    pub fn shared(&self, container: &ContainerId) -> Vec<u16> {
+        let all = self.all();
+        let shared = all.iter().filter(|(front, open)| front.protocol == Protocol::Tcp && open.backends.len() > 1);
+        let own = shared.flat_map(|(_, open)| open.backends.iter().filter(|backend| backend.container == *container));
+        own.map(|backend| backend.target.port()).collect()
+    }
+
     /// Serves a container's ports on the present runtime, those that are not served yet. For a thread in the machine's own
     /// network namespace.
     pub fn serve(&self, container: &ContainerId) -> io::Result<()> {
@@ -237,8 +245,8 @@ impl Published {
                 open.proxy = Some(Proxy::start(socket.try_clone()?, front.protocol, open.changes.subscribe())?);
             }
             if front.protocol == Protocol::Udp {
-                // Who has been calling in vain is led to it, too.
-                conntrack::forget_unanswered(front.address).map_err(|error| io::Error::from(error.errno))?;
+                // Who has been calling in vain is led to it, too; a kernel that can't forget lets such flows end by themselves.
+                let _ = conntrack::forget_unanswered(front.address);
             }
         }
         Ok(())

@@ -62,6 +62,8 @@ pub(super) struct Run {
     pub(super) cgroup: Cgroup,
     pub(super) pump: Option<Pump>,
     pub(super) monitor: Option<Monitor>,
+    /// It does not have to be seen listening any more before others share their port with it.
+    pub(super) listening: bool,
     /// Keeps the root file system's last unmount off the path of a stop.
     pub(super) root: Option<Arc<OwnedFd>>,
     pub(super) attached: Option<Client>,
@@ -75,7 +77,7 @@ impl Run {
     /// Of a process that was there before us.
     pub(super) fn adopted(pid: i32, pidfd: Arc<OwnedFd>, cgroup: Cgroup, pump: Option<Pump>) -> Run {
         let (monitor, root, attached, ended) = (None, None, None, None);
-        Run { pid, pidfd, cgroup, pump, monitor, root, attached, ended, lost_at_boot: false }
+        Run { pid, pidfd, cgroup, pump, monitor, listening: true, root, attached, ended, lost_at_boot: false }
     }
 }
 

@@ -216,6 +216,7 @@ impl Supervisor {
                 cgroup,
                 pump: Some(pump),
                 monitor: None,
+                listening: container.health.is_some() || self.published.shared(id).is_empty(),
                 root: started.root,
                 attached,
                 ended: None,
@@ -230,6 +231,7 @@ impl Supervisor {
         })?;
         active.run = Some(run);
         self.show_readiness(id);
+        self.await_listening(id);
         Ok(time)
     }
 }

@@ -111,6 +111,8 @@ enum Message {
     Drained(ContainerId, i64),
     /// Whoever asked it to leave has waited long enough.
     Stay,
+    /// This run of a container listens, or has had time enough to.
+    Listening(ContainerId, u64),
     /// A container that was made for one run is gone, or could not be removed.
     Removed(ContainerId, Result<Box<Container>, EngineError>),
     /// A process that somebody else was parent of has ended.
@@ -176,7 +178,7 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
     let listener = UnixListener::from_std(listener)?;
     let (queue, mut messages) = mpsc::unbounded_channel();
     let published = Published::default();
-    let membership = Membership::new(layout)?;
+    let membership = Membership::new(layout);
     let mut supervisor = Supervisor {
         layout: layout.clone(),
         project: project.clone(),
@@ -309,6 +311,7 @@ impl Supervisor {
             }
             Message::Probed(id, number, result) => self.probed(&id, number, result),
             Message::Timer(id, number) => self.timer(&id, number),
+            Message::Listening(id, number) => self.listening(&id, number),
             Message::Drained(id, time) => self.drained(&id, time),
             Message::Stay => {
                 if let Some(client) = self.leaver.take() {

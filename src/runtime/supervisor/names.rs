@@ -6,7 +6,6 @@
 //! behind, whoever changed something, and nothing wakes anybody while nobody asks.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -26,7 +25,10 @@ pub struct Membership(Arc<Mutex<Watched>>);
 #[derive(Debug)]
 struct Watched {
     layout: Layout,
-    inotify: Inotify,
+    /// `None`: the machine gives no more of them (`fs.inotify.max_user_instances`).
+    inotify: Option<Inotify>,
+    /// Not every network is watched: all is read anew for each question.
+    blind: bool,
     /// Which network a folder's watch is for.
     folders: HashMap<WatchDescriptor, String>,
     /// By network, then by container.
@@ -37,14 +39,15 @@ struct Watched {
 
 impl Membership {
     /// Watches nothing yet.
-    pub fn new(layout: &Layout) -> io::Result<Membership> {
-        Ok(Membership(Arc::new(Mutex::new(Watched {
+    pub fn new(layout: &Layout) -> Membership {
+        Membership(Arc::new(Mutex::new(Watched {
             layout: layout.clone(),
-            inotify: Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK)?,
+            inotify: Inotify::init(InitFlags::IN_CLOEXEC | InitFlags::IN_NONBLOCK).ok(),
+            blind: false,
             folders: HashMap::new(),
             members: BTreeMap::new(),
             names: None,
-        }))))
+        })))
     }
 
     fn watched(&self) -> MutexGuard<'_, Watched> {
@@ -64,8 +67,9 @@ impl Membership {
         let folders: Vec<WatchDescriptor> = watched.folders.drain().map(|(folder, _)| folder).collect();
         for folder in folders {
             // One that is gone is not watched already.
-            let _ = watched.inotify.rm_watch(folder);
+            let _ = watched.inotify.as_ref().map(|inotify| inotify.rm_watch(folder));
         }
+        watched.blind = false;
         watched.members.clear();
         watched.names = None;
     }
@@ -94,8 +98,9 @@ impl Watched {
                 | AddWatchFlags::IN_DELETE_SELF
                 | AddWatchFlags::IN_ONLYDIR;
             let folder = self.layout.endpoints(network);
-            if let Ok(descriptor) = self.inotify.add_watch(&folder, events) {
-                self.folders.insert(descriptor, network.clone());
+            match self.inotify.as_ref().and_then(|inotify| inotify.add_watch(&folder, events).ok()) {
+                Some(descriptor) => drop(self.folders.insert(descriptor, network.clone())),
+                None => self.blind = true,
             }
             self.scan(network);
         }
@@ -103,18 +108,19 @@ impl Watched {
 
     /// Takes in every change until now.
     fn catch_up(&mut self) {
-        while let Ok(events) = self.inotify.read_events() {
+        while let Some(Ok(events)) = self.inotify.as_ref().map(Inotify::read_events) {
             for event in events {
                 self.take(&event);
             }
+        }
+        if self.blind {
+            self.scan_all();
         }
     }
 
     fn take(&mut self, event: &InotifyEvent) {
         if event.mask.contains(AddWatchFlags::IN_Q_OVERFLOW) {
-            let networks: Vec<String> = self.members.keys().cloned().collect();
-            networks.iter().for_each(|network| self.scan(network));
-            return;
+            return self.scan_all();
         }
         let Some(network) = self.folders.get(&event.wd).cloned() else { return };
         if event.mask.contains(AddWatchFlags::IN_IGNORED) {
@@ -127,6 +133,11 @@ impl Watched {
         if let Some(id) = event.name.as_deref().and_then(|name| container(Path::new(name))) {
             self.read(&network, &id);
         }
+    }
+
+    fn scan_all(&mut self) {
+        let networks: Vec<String> = self.members.keys().cloned().collect();
+        networks.iter().for_each(|network| self.scan(network));
     }
 
     fn scan(&mut self, network: &str) {

@@ -1,18 +1,31 @@
 //! What the outside sees of a container while it runs: its names and its ports.
 
+use std::time::{Duration, Instant};
+
 use crate::engine::{ContainerId, ContainerState, NetworkMode};
 use crate::runtime::container::record::Container;
+use crate::runtime::network::occupant;
 use crate::runtime::network::published::Readiness;
-use crate::runtime::supervisor::Supervisor;
 use crate::runtime::supervisor::active::Active;
 use crate::runtime::supervisor::machine::State;
+use crate::runtime::supervisor::{Message, Supervisor};
 use crate::values::health::Health;
 
-/// How a container stands towards new connections: healthy, where it says what that is; else running.
+/// For so long a replica without a health check is waited for until it listens; then it is taken to be ready.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How a container stands towards new connections: healthy, where it says what that is; else running, and listening where
+/// others share its port.
 pub(super) fn readiness(active: &Active) -> Readiness {
     match (&active.state, &active.standing.state) {
         (State::Stopping { .. }, _) => Readiness::Leaving,
-        (_, ContainerState::Running { paused: false, health: None | Some(Health::Healthy), .. }) => Readiness::Ready,
+        (_, ContainerState::Running { paused: false, health: None | Some(Health::Healthy), .. })
+            if active.run.as_ref().is_none_or(|run| run.listening) =>
+        {
+            Readiness::Ready
+        }
         _ => Readiness::Starting,
     }
 }
@@ -23,6 +36,29 @@ impl Supervisor {
         let Some(active) = self.containers.get(id) else { return };
         // A firewall that can't be changed leads to who was there before; the next change sets it right.
         let _ = self.published.set(&self.networks, id, readiness(active));
+    }
+
+    /// Looks until a container listens on the ports that others serve meanwhile.
+    pub(super) fn await_listening(&self, id: &ContainerId) {
+        let Some(active) = self.containers.get(id) else { return };
+        let Some(run) = active.run.as_ref().filter(|run| !run.listening) else { return };
+        let (queue, id, pid, number) = (self.queue.clone(), id.clone(), run.pid, active.standing.runs);
+        let ports = self.published.shared(&id);
+        tokio::spawn(async move {
+            let begun = Instant::now();
+            while begun.elapsed() < PATIENCE && !queue.is_closed() && !occupant::listens(pid, &ports) {
+                tokio::time::sleep(PAUSE).await;
+            }
+            queue.send(Message::Listening(id, number))
+        });
+    }
+
+    /// This run listens, or has had time enough to.
+    pub(super) fn listening(&mut self, id: &ContainerId, number: u64) {
+        let Some(active) = self.containers.get_mut(id).filter(|active| active.standing.runs == number) else { return };
+        let Some(run) = &mut active.run else { return };
+        run.listening = true;
+        self.show_readiness(id);
     }
 
     /// Makes a container's names false and its ports closed. Nothing happens for what is done already.

@@ -477,7 +477,7 @@ fn cgroup_error(container: &Container, error: CgroupError) -> EngineError {
 fn network_error(container: &Container, error: NetworkError) -> EngineError {
     match error {
         NetworkError::NotFound(name) => EngineError::NotFound(Subject::Network(name.to_string())),
-        NetworkError::Invalid { .. } | NetworkError::NoSuchAddress { .. } => {
+        NetworkError::Invalid { .. } | NetworkError::NoSuchAddress { .. } | NetworkError::Sctp { .. } => {
             EngineError::Invalid { subject: subject(container), reason: error.to_string() }
         }
         error @ NetworkError::PortTaken { .. } => failed(container, error),

@@ -48,7 +48,7 @@ impl Serving {
         let thread = std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
             runtime.block_on(async {
-                let membership = Membership::new(&layout).unwrap();
+                let membership = Membership::new(&layout);
                 let mut resolver = Resolver::new(membership.clone());
                 for (asker, sockets) in guests {
                     membership.join(&asker.networks);

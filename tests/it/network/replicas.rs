@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::support::{Machine, PATIENCE, cannot_run, eventually, free_port};
 
@@ -10,7 +11,7 @@ use crate::support::{Machine, PATIENCE, cannot_run, eventually, free_port};
 fn teller(port: &str, replicas: u8) -> String {
     format!(
         "services:\n  web:\n    image: busybox\n    init: true\n    stop_grace_period: 0s\n    \
-         command: [sh, -c, 'hostname > /index.html; exec httpd -f -p 80 -h /']\n    \
+         command: [sh, -c, 'hostname > /index.html; sleep 0.3; exec httpd -f -p 80 -h /']\n    \
          ports: [{port:?}]\n    deploy: {{replicas: {replicas}}}\n"
     )
 }
@@ -49,16 +50,36 @@ fn replicas_behind_one_port_share_it_and_scaling_never_closes_it() {
     machine.xcompose(["-p", "p", "up", "-d", "--scale", "web=1"]).ok();
     let left: BTreeSet<String> = (0..20).map(|_| say(port).expect("the port stays open")).collect();
     assert_eq!(left.len(), 1);
+    // Those that come are called only when they listen.
+    let calling = AtomicBool::new(true);
+    std::thread::scope(|scope| {
+        let calls = scope.spawn(|| {
+            let mut all = BTreeSet::new();
+            while calling.load(Ordering::Relaxed) {
+                all.insert(say(port).expect("an answer to each call"));
+            }
+            all
+        });
+        machine.xcompose(["-p", "p", "up", "-d", "--scale", "web=3"]).ok();
+        eventually("all three answer", || {
+            seen.extend(say(port).filter(|name| !left.contains(name)));
+            (seen.len() >= 6).then_some(())
+        });
+        calling.store(false, Ordering::Relaxed);
+        assert!(!calls.join().unwrap().is_empty());
+    });
     // Somebody else's are named, with one that is free.
     machine.write("other.yaml", &teller(&format!("{port}:80"), 1));
     let taken = machine.xcompose(["-p", "q", "-f", "other.yaml", "up", "-d"]).fails(1);
-    let words = format!(
-        "Bind for 0.0.0.0:{port} (tcp) failed: port is already allocated: container p-web-1 (project p) has it;"
-    );
+    let words = format!("Bind for 0.0.0.0:{port} (tcp) failed: port is already allocated: container p-web-");
     assert!(taken.stderr().contains(&words), "{}", taken.stderr());
     assert!(say(port).is_some());
     machine.xcompose(["-p", "p", "down"]).ok();
     assert_eq!(say(port), None);
+    // A kind of port that can't be published is named.
+    machine.write("other.yaml", &teller("80/sctp", 1));
+    let refused = machine.xcompose(["-p", "q", "-f", "other.yaml", "up", "-d"]).fails(1);
+    assert!(refused.stderr().contains("cannot publish 80/sctp: only tcp and udp"), "{}", refused.stderr());
 }
 
 #[test]
