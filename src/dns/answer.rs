@@ -125,7 +125,10 @@ impl Question {
         response.metadata.recursion_desired = asked.recursion_desired;
         response.metadata.checking_disabled = asked.checking_disabled;
         response.metadata.recursion_available = true;
-        response.queries.clone_from(&self.message.queries);
+        // One question fits any answer; of several, which are a fault, nobody can say so.
+        if self.message.queries.len() == 1 {
+            response.queries.clone_from(&self.message.queries);
+        }
         if let Some(asked) = &self.message.edns {
             let mut edns = Edns::new();
             edns.set_max_payload(LARGEST_DATAGRAM);

@@ -173,9 +173,13 @@ fn packets_of_any_bytes_leave_the_resolver_answering() {
         socket.send_to(&packet, served.address).unwrap();
     }
     assert_eq!(addresses(&served.udp(&valid)).len(), 1);
-    let mut several = question("web.", RecordType::A);
-    several.add_query(Query::query(Name::from_ascii("b.").unwrap(), RecordType::A));
-    assert_eq!(served.udp(&several.to_vec().unwrap()).metadata.response_code, ResponseCode::FormErr);
+    for further in [1, 30] {
+        let mut several = question("web.", RecordType::A);
+        let name = |number| Name::from_ascii(format!("{}.{number}.", "b".repeat(60))).unwrap();
+        several.add_queries((0..further).map(|number| Query::query(name(number), RecordType::A)));
+        let answer = served.udp(&several.to_vec().unwrap());
+        assert_eq!((answer.metadata.id, answer.metadata.response_code), (4711, ResponseCode::FormErr));
+    }
     let mut update = question("web.", RecordType::A);
     update.metadata.op_code = OpCode::Status;
     assert_eq!(served.udp(&update.to_vec().unwrap()).metadata.response_code, ResponseCode::NotImp);
