@@ -86,12 +86,13 @@ pub fn fit(mut message: Vec<u8>, limit: usize) -> Vec<u8> {
     if message.len() <= limit {
         return message;
     }
-    let end = question(&message).map_or(HEADER, |question| HEADER + question.len());
-    message.truncate(end);
+    let end = question(&message).map(|question| HEADER + question.len()).filter(|end| *end <= limit);
+    message.truncate(end.unwrap_or(HEADER));
     if let Some(flags) = message.get_mut(2) {
         *flags |= 0x02;
     }
-    if let Some(counts) = message.get_mut(6..HEADER) {
+    // A question that does not fit either is none.
+    if let Some(counts) = message.get_mut(if end.is_some() { 6 } else { 4 }..HEADER) {
         counts.fill(0);
     }
     message
