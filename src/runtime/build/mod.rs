@@ -20,6 +20,7 @@ mod lint;
 mod mask;
 mod mode;
 mod mounts;
+mod outside;
 pub(in crate::runtime) mod rootfs;
 mod run;
 pub(in crate::runtime) mod source;
@@ -30,10 +31,11 @@ mod steps;
 
 use tokio::sync::mpsc;
 
-use crate::engine::{BuildConfig, EngineError, ImageId, Progress, Subject};
+use crate::engine::{BuildConfig, CacheExtent, EngineError, ImageId, Progress, Subject};
 use crate::runtime::build::context::Contexts;
 use crate::runtime::build::dockerfile::Dockerfile;
 use crate::runtime::build::fault::invalid;
+use crate::runtime::build::outside::Outside;
 use crate::runtime::build::steps::{Builder, Job};
 use crate::runtime::image::store::Store;
 use crate::runtime::layout::Layout;
@@ -64,6 +66,11 @@ pub fn build(layout: &Layout, config: &BuildConfig, progress: &mpsc::Sender<Prog
         // Whoever has gone is noticed with the first step.
         let _ = progress.blocking_send(Progress::Warning { text });
     }
+    let (outside, mut doubts) = Outside::open(&config.cache_from);
+    doubts.extend(outside::doubts(&config.cache_to));
+    for text in doubts {
+        let _ = progress.blocking_send(Progress::Warning { text });
+    }
     let contexts = Contexts::new(&config.contexts, &staging, &cancelled);
     let (stages, globals) = stages::stages(&file, config, &contexts).map_err(invalid)?;
     let target = stages::target(&stages, config.target.as_deref()).map_err(wrong)?;
@@ -76,12 +83,20 @@ pub fn build(layout: &Layout, config: &BuildConfig, progress: &mpsc::Sender<Prog
         globals: &globals.0,
         context: &context,
         contexts: &contexts,
+        outside: &outside,
         staging: &staging,
         progress,
         epoch: epoch::given(&config.args).map_err(wrong)?,
     });
     let needed = stages::needed(&stages, target);
     let mut state = builder.build(&needed)?;
+    for (folder, extent) in outside::folders(&config.cache_to) {
+        let stages = match extent {
+            CacheExtent::All => needed.clone(),
+            CacheExtent::Image => stages::chain(&stages, target),
+        };
+        outside::export(&store, folder, builder.used(&stages))?;
+    }
     state.document.config.labels.extend(config.labels.clone());
     store.publish(&staging, &state.document, &config.tags)
 }

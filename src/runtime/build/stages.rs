@@ -182,6 +182,15 @@ pub(super) fn target(stages: &[Stage], wanted: Option<&str>) -> Result<usize, St
     })
 }
 
+/// A stage and those it begins with, one on the other: what its image consists of.
+pub(super) fn chain(stages: &[Stage], target: usize) -> Vec<usize> {
+    let below = |number: &usize| match stages[*number].base {
+        Base::Stage(below) => Some(below),
+        Base::Scratch | Base::Image(_) | Base::Context(_) => None,
+    };
+    std::iter::successors(Some(target), below).collect()
+}
+
 /// The stages needed for one, in order, itself the last.
 pub(super) fn needed(stages: &[Stage], target: usize) -> Vec<usize> {
     let mut wanted = vec![false; target + 1];

@@ -24,6 +24,7 @@ use crate::runtime::build::epoch;
 use crate::runtime::build::fault::{Fault, cancelled, invalid};
 use crate::runtime::build::ignore::Ignore;
 use crate::runtime::build::instruction::Instruction;
+use crate::runtime::build::outside::Outside;
 use crate::runtime::build::rootfs::{Change, writable};
 use crate::runtime::build::run::Runner;
 use crate::runtime::build::source::Origin;
@@ -52,6 +53,7 @@ pub(super) struct Job<'a> {
     pub(super) globals: &'a BTreeMap<String, String>,
     pub(super) context: &'a Context,
     pub(super) contexts: &'a Contexts<'a>,
+    pub(super) outside: &'a Outside,
     pub(super) staging: &'a Staging,
     pub(super) progress: &'a mpsc::Sender<Progress>,
     /// No layer has a file that is newer: seconds since 1970 (`SOURCE_DATE_EPOCH`).
@@ -117,6 +119,15 @@ impl<'a> Builder<'a> {
             (Some(error), _) => Err(error),
             (None, None) => Err(cancelled()),
         }
+    }
+
+    /// The results that a build of these stages consists of.
+    pub(super) fn used(&self, stages: &[usize]) -> BTreeMap<Digest, Made> {
+        let used = self.used.lock().unwrap_or_else(PoisonError::into_inner);
+        used.iter()
+            .filter(|(stage, ..)| stages.contains(stage))
+            .map(|(_, key, made)| (key.clone(), made.clone()))
+            .collect()
     }
 
     /// A stage's end; `None` if it or another one failed.
@@ -320,7 +331,18 @@ impl<'a> Builder<'a> {
 
     /// The known result of a key.
     fn known(&self, stage: usize, key: &Digest) -> Result<Option<Made>, Fault> {
-        if self.anew(stage) { Ok(None) } else { Ok(cache::find(self.job.store, key)?) }
+        if self.anew(stage) {
+            return Ok(None);
+        }
+        let Job { store, staging, .. } = self.job;
+        if let Some(made) = cache::find(store, key)? {
+            return Ok(Some(made));
+        }
+        let found = self.job.outside.find(key, store, staging)?;
+        if let Some(made) = &found {
+            cache::keep(store, key, made)?;
+        }
+        Ok(found)
     }
 
     /// Takes a result as that of a step.

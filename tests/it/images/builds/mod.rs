@@ -1,5 +1,6 @@
 //! Dockerfiles to images.
 
+mod caches;
 mod command;
 mod compose;
 mod language;
