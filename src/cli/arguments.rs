@@ -18,20 +18,7 @@ use crate::planner::request::Wait;
 const MISSING: [&str; 7] = ["bridge", "commit", "export", "publish", "pull", "push", "generate"];
 
 /// Flags of Docker Compose that do not exist here yet.
-const MISSING_FLAGS: [&str; 12] = [
-    "--builder",
-    "--check",
-    "--lock-image-digests",
-    "--memory",
-    "--print",
-    "--provenance",
-    "--push",
-    "--resolve-image-digests",
-    "--sbom",
-    "--since",
-    "--ssh",
-    "--pull",
-];
+const MISSING_FLAGS: [&str; 3] = ["--lock-image-digests", "--resolve-image-digests", "--since"];
 
 /// What a command line asks for.
 #[derive(Debug)]

@@ -8,8 +8,8 @@ use crate::cli::context::{Context, Need, Stack};
 use crate::cli::failure::{Exit, Failure};
 use crate::engine::{BuildConfig, Observed};
 use crate::planner;
-use crate::planner::plan::{Action, Plan};
-use crate::planner::request::{Build as Options, Dependencies, Operation, Request};
+use crate::planner::plan::{Action, Loss, Plan};
+use crate::planner::request::{Build as Options, Dependencies, Operation, Push, Request};
 use crate::values::byte_size;
 
 /// Build or rebuild services
@@ -42,6 +42,9 @@ pub struct Build {
     /// Always attempt to pull a newer version of the image
     #[arg(long)]
     pull: bool,
+    /// Push service images
+    #[arg(long)]
+    push: bool,
     /// Suppress the build output
     #[arg(short, long)]
     quiet: bool,
@@ -107,7 +110,13 @@ impl Build {
             }
             return Ok(if found { Exit(1) } else { Exit::SUCCESS });
         } else {
+            let services = request.services.clone();
             context.carry_out(&stack, "build", request).await?;
+            if self.push {
+                let dependencies = if self.with_dependencies { Dependencies::Include } else { Dependencies::Exclude };
+                let push = Push { dependencies, failures: Loss::Fatal };
+                context.carry_out(&stack, "push", Request { services, operation: Operation::Push(push) }).await?;
+            }
         }
         Ok(Exit::SUCCESS)
     }

@@ -21,6 +21,7 @@ mod mask;
 mod mode;
 mod mounts;
 mod outside;
+mod remote;
 pub(in crate::runtime) mod rootfs;
 mod run;
 pub(in crate::runtime) mod source;

@@ -102,6 +102,14 @@ impl Origin<'_> {
         Ok(Selected { name: OsString::new(), parents: PathBuf::new(), items })
     }
 
+    /// One file by its plain name, which is no pattern.
+    pub(super) fn single(&self, path: &Path) -> Result<Selected, OsError> {
+        let opened = open_in(&self.root, path, OFlag::O_PATH).or_os("open", path.display().to_string())?;
+        let status = fstat(&opened).or_os("stat", path.display().to_string())?;
+        let items = vec![Item { path: path.to_owned(), below: PathBuf::new(), status, target: None }];
+        Ok(Selected { name: path.file_name().unwrap_or_default().to_owned(), parents: PathBuf::new(), items })
+    }
+
     fn hides(&self, path: &Path) -> bool {
         self.ignore.is_some_and(|ignore| ignore.excludes(path))
     }

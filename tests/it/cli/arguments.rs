@@ -16,7 +16,7 @@ fn told(lines: &[&str]) -> String {
 #[test]
 fn unknown_flags_and_commands_are_named() {
     insta::assert_snapshot!(told(&[
-        "--bogus", "up --bogus", "up -Q", "up -dQ", "nosuch", "publish", "build --push", "ls extra",
+        "--bogus", "up --bogus", "up -Q", "up -dQ", "nosuch", "publish", "ls extra",
     ]), @r#"
     --bogus [1]
     unknown flag: --bogus
@@ -30,8 +30,6 @@ fn unknown_flags_and_commands_are_named() {
     unknown command: "nosuch"
     publish [1]
     xcompose does not support the command "publish" yet
-    build --push [1]
-    xcompose does not support the flag --push yet
     ls extra [1]
     unexpected argument "extra"
     "#);

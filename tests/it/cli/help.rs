@@ -3,8 +3,7 @@
 use crate::support::Machine;
 
 /// Flags that are read but not promised, or not there yet.
-const ABSENT: [(&str, &[&str]); 2] =
-    [("config", &["--lock-image-digests", "--resolve-image-digests"]), ("build", &["--push"])];
+const ABSENT: [(&str, &[&str]); 0] = [];
 
 #[test]
 fn every_flag_of_docker_compose_is_in_the_help_or_known_to_be_absent() {

@@ -43,6 +43,7 @@ pub(super) struct Chosen<'a> {
     pub(super) selected: Vec<Selected>,
     /// Owners are kept, unless the instruction names one.
     pub(super) owners: Owners,
+    pub(super) unpack: Archives,
 }
 
 /// Where files are taken from.
@@ -161,7 +162,7 @@ impl Builder<'_> {
         let owners = if shortcut.is_some() { Owners::Kept } else { Owners::Root };
         arrival.key.add(origin.digest(&selected)?.hex());
         let count = documents.len() + selected.len() + far.len();
-        let near = Chosen { origin, selected, owners };
+        let near = Chosen { origin, selected, owners, unpack: arrival.archives };
         let folder =
             arrival.destination.ends_with('/') || matches!(arrival.destination.as_str(), "." | "..") || count > 1;
         let layers = self.directories(&arrival.on);
@@ -181,7 +182,7 @@ impl Builder<'_> {
                     owner: owner.or((one.owners == Owners::Root).then_some((0, 0))),
                     archive_owner: owner,
                     mode: arrival.chmod.as_ref(),
-                    unpack: arrival.archives,
+                    unpack: one.unpack,
                     parents: if copy.parents { Parents::Made } else { Parents::Dropped },
                 };
                 let to = Destination { root: &target, path: Path::new(&arrival.path), folder };
@@ -238,7 +239,7 @@ impl Builder<'_> {
             Base::Scratch => Ok(Vec::new()),
             Base::Image(name) => image(&name),
             Base::Context(name) => match self.job.contexts.image(&name) {
-                Some(named) => image(&named.to_string()),
+                Some(named) => Ok(self.named_image(named)?.document.rootfs.diff_ids),
                 None => Err(Fault::at(from, format!("the context {from} is a folder, not an image"))),
             },
         }

@@ -211,7 +211,7 @@ impl<'a> Builder<'a> {
             Base::Stage(number) => (State::following(self.earlier(*number)?), true),
             Base::Image(name) => (State::on(self.image(name)?.document), true),
             Base::Context(name) => match self.job.contexts.image(name) {
-                Some(image) => (State::on(self.image(&image.to_string())?.document), true),
+                Some(image) => (State::on(self.named_image(image)?.document), true),
                 None => {
                     let mut state = State::scratch();
                     let cached = self.whole_context(&mut state, at, name)?;
@@ -251,6 +251,14 @@ impl<'a> Builder<'a> {
             missing(causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
         })?;
         store.find(name)?.ok_or_else(|| missing("it is gone again".to_owned()))
+    }
+
+    /// The image of a named context: what is there is what was meant, as it may just have been built.
+    fn named_image(&self, image: &ImageRef) -> Result<Image, Fault> {
+        match self.job.store.resolve(image)? {
+            Some(found) => Ok(found),
+            None => self.image(&image.to_string()),
+        }
     }
 
     fn name_of(&self, base: &Base) -> String {

@@ -58,7 +58,8 @@ pub(super) fn endpoints(registry: &str, settings: &Settings) -> Result<Vec<Endpo
     Ok(found)
 }
 
-fn client(host: &str, settings: &Settings) -> Result<Client, RegistryError> {
+/// What speaks with one host.
+pub(super) fn client(host: &str, settings: &Settings) -> Result<Client, RegistryError> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // Somebody was first: then there is one already.

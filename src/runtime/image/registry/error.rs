@@ -156,7 +156,7 @@ impl RegistryError {
 }
 
 /// The last cause in a chain, which says what happened; what is around it says only that something did.
-pub(in crate::runtime::image) fn innermost(error: &dyn Error) -> String {
+pub(in crate::runtime) fn innermost(error: &dyn Error) -> String {
     let mut last = error;
     while let Some(source) = last.source() {
         last = source;

@@ -5,7 +5,7 @@
 
 mod auth;
 mod client;
-pub mod error;
+pub(in crate::runtime) mod error;
 pub mod settings;
 
 use std::time::Duration;
@@ -73,6 +73,11 @@ pub(super) struct Repository {
     credentials: Option<Credentials>,
     /// What is wanted of us, and what we show.
     access: Mutex<(Option<Challenge>, Option<HeaderValue>)>,
+}
+
+/// A client for files of a web server, which is trusted and reached as a registry there would be.
+pub(in crate::runtime) fn web_client(host: &str) -> Result<reqwest::Client, RegistryError> {
+    client::client(host, &Settings::from_environment()?)
 }
 
 /// The ways to a repository, best first. Nothing is asked yet.
