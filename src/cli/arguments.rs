@@ -15,10 +15,7 @@ use crate::cli::ui::Ui;
 use crate::planner::request::Wait;
 
 /// Commands of Docker Compose that do not exist here yet.
-const MISSING: [&str; 7] = ["bridge", "commit", "export", "publish", "pull", "push", "generate"];
-
-/// Flags of Docker Compose that do not exist here yet.
-const MISSING_FLAGS: [&str; 3] = ["--lock-image-digests", "--resolve-image-digests", "--since"];
+const MISSING: [&str; 3] = ["bridge", "publish", "generate"];
 
 /// What a command line asks for.
 #[derive(Debug)]
@@ -118,9 +115,6 @@ fn words(error: &clap::Error) -> String {
     let flag = argument.split([' ', '=', '[']).next().unwrap_or(&argument);
     let value = context(ContextKind::InvalidValue);
     match error.kind() {
-        ErrorKind::UnknownArgument if MISSING_FLAGS.contains(&flag) => {
-            format!("xcompose does not support the flag {flag} yet")
-        }
         ErrorKind::UnknownArgument if flag.starts_with("--") => format!("unknown flag: {flag}"),
         ErrorKind::UnknownArgument if flag.starts_with('-') => {
             format!("unknown shorthand flag: '{}' in {flag}", flag.trim_start_matches('-'))

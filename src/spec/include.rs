@@ -302,9 +302,9 @@ mod tests {
     fn what_include_does_not_know_is_told() {
         let told = |entry: &str| shown(&[("c.yaml", &format!("include: {entry}\n"))], &[], "").unwrap_err();
         assert!(told("x").contains("`include` must be a list"));
-        assert!(told("[{pth: x}]").contains("did you mean `path`?"));
+        assert!(told("[{pth: x}, 5]").contains("did you mean `path`?"));
         assert!(told("[{path: [1]}]").contains("include.path must be a string or a list of strings"));
-        assert!(told("[{env_file: x}]").contains("`path` is missing"));
+        assert!(told("[{env_file: x}, 5]").contains("an entry without a `path` includes nothing"));
         assert!(told("[[x]]").contains("an entry of `include` is a path"));
     }
 }

@@ -59,7 +59,7 @@ pub enum UnpackError {
 
 /// What names that begin with `.wh.` mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::runtime) enum Whiteouts {
+pub enum Whiteouts {
     /// Something below is hidden: the archive is a layer.
     Layer,
     /// Nothing: the archive is a user's (`ADD`).
@@ -68,7 +68,7 @@ pub(in crate::runtime) enum Whiteouts {
 
 /// Who owns what is unpacked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::runtime) enum Owner {
+pub enum Owner {
     /// Whom the archive names.
     Archive,
     /// This user and group.
@@ -76,7 +76,7 @@ pub(in crate::runtime) enum Owner {
 }
 
 /// Unpacks an uncompressed archive into the directory `base` below `root`, reading it to its end. Returns the bytes of its files.
-pub(in crate::runtime) fn unpack(
+pub fn unpack(
     input: impl Read,
     root: &OwnedFd,
     base: &Path,

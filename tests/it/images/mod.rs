@@ -2,6 +2,7 @@
 
 mod archives;
 mod builds;
+mod containers;
 mod hostile;
 mod kills;
 mod outages;
