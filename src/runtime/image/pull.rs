@@ -362,10 +362,13 @@ impl Pull {
                 media_type: unpacked.compression.media_type().to_owned(),
             },
         );
+        let blob_digest = blob.digest.clone();
         blocking(move || {
             store.adopt_blob(partial.path(), &blob.digest)?;
             let record = LayerRecord { size: unpacked.size, archive: LayerArchive::Blob(blob), made_in: None };
-            store.add_layer(&staging, &files, &diff_id, &record)
+            store.add_layer(&staging, &files, &diff_id, &record)?;
+            // Only now: whoever waits for the blob looks for the layer when the file is theirs.
+            partial.discard().map_err(|error| PullError::Write(blob_digest, error))
         })
         .await?;
         Ok(false)

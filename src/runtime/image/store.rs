@@ -329,9 +329,15 @@ impl Store {
         Ok(Some(Pulled { id: image.id, digest: digest.to_string(), fresh: false }))
     }
 
-    /// Makes a blob of this digest, which lies on the same file system and is right, visible.
+    /// Makes a blob of this digest, which lies on the same file system and is right, visible; it stays where it was, too.
     pub(in crate::runtime) fn adopt_blob(&self, path: &Path, digest: &Digest) -> Result<(), EngineError> {
-        fs::rename(path, self.blob(digest)).map_err(failed("store a blob in", self.subject()))
+        let place = self.blob(digest);
+        let link = || match fs::remove_file(&place) {
+            // Without its layer, what lay there may be what a power cut left of it.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => fs::hard_link(path, &place),
+        };
+        link().map_err(failed("store a blob in", self.subject()))
     }
 
     /// Where blobs lie that have not come in whole yet.
