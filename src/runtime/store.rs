@@ -94,6 +94,11 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
+/// Whether a record that could not be read is there, and not what it should be.
+pub fn is_damaged(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
+}
+
 /// Like [`read`], for records that need not outlast the machine: one that was never wholly written does not exist.
 pub fn read_whole<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     match read(path) {

@@ -68,7 +68,7 @@ pub(super) fn find(store: &Store, key: &Digest) -> io::Result<Option<Made>> {
         }
         Ok(None) => Ok(None),
         // Written without waiting for the disk: a power cut may tear it, and all it costs is doing the step again.
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+        Err(error) if store::is_damaged(&error) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -158,7 +158,7 @@ impl Store {
 
     fn read_layer(&self, diff_id: &Digest) -> io::Result<Option<LayerRecord>> {
         let record: Option<LayerRecord> = match store::read(&self.layer(diff_id).join("layer.json")) {
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
+            Err(error) if store::is_damaged(&error) => None,
             other => other?,
         };
         match record {
@@ -300,7 +300,7 @@ impl Store {
     pub(super) fn compressed(&self, diff_id: &Digest) -> Result<Option<LayerBlob>, EngineError> {
         match store::read(&self.layer(diff_id).join("gzip.json")) {
             // It can be found out again.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(None),
+            Err(error) if store::is_damaged(&error) => Ok(None),
             other => other.map_err(failed("read", self.subject())),
         }
     }

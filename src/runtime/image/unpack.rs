@@ -154,7 +154,7 @@ impl Unpacker<'_> {
         if self.whiteouts == Whiteouts::Layer
             && let Some(hidden) = name.as_bytes().strip_prefix(WHITEOUT.as_bytes())
         {
-            let result = self.hide(&parent, &folder, OsStr::from_bytes(hidden), &name);
+            let result = self.hide(&parent, &folder, OsStr::from_bytes(hidden), entry);
             self.parent = Some((folder, parent));
             return result;
         }
@@ -242,8 +242,8 @@ impl Unpacker<'_> {
     }
 
     /// A mark that something below is not seen.
-    fn hide(&mut self, parent: &OwnedFd, folder: &Path, hidden: &OsStr, name: &OsStr) -> Result<(), Fault> {
-        if name == OPAQUE {
+    fn hide(&mut self, parent: &OwnedFd, folder: &Path, hidden: &OsStr, entry: &Entry) -> Result<(), Fault> {
+        if OPAQUE.strip_prefix(WHITEOUT).is_some_and(|mark| hidden == mark) {
             return Ok(set_attribute(parent, OPAQUE_ATTRIBUTE.as_bytes(), b"y")?);
         }
         if hidden.as_bytes().starts_with(WHITEOUT.as_bytes()) {
@@ -261,7 +261,11 @@ impl Unpacker<'_> {
                 Ok(set_attribute(&directory, OPAQUE_ATTRIBUTE.as_bytes(), b"y")?)
             }
             Some(_) => Ok(()),
-            None => Ok(mknodat(parent, hidden, SFlag::S_IFCHR, Mode::empty(), 0)?),
+            None => {
+                mknodat(parent, hidden, SFlag::S_IFCHR, Mode::empty(), 0)?;
+                // With its time, too: packed again, the layer is the same.
+                self.finish_named(parent, hidden, entry)
+            }
         }
     }
 

@@ -253,7 +253,7 @@ impl Networks {
         match store::read(&path) {
             Ok(leases) => Ok(leases.unwrap_or_default()),
             // Written without waiting for the disk: a power cut may tear it, and all it costs is new addresses.
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Ok(Leases::default()),
+            Err(error) if store::is_damaged(&error) => Ok(Leases::default()),
             Err(error) => Err(error).or_os("read", path.display().to_string()).map_err(Into::into),
         }
     }
