@@ -9,7 +9,7 @@ use crate::spec::project::hooks::{Hook, PreStart, WatchAction, WatchRule};
 use crate::spec::project::keys::{ConfigKey, ModelKey};
 use crate::spec::project::models::ModelUse;
 use crate::spec::project::service::{
-    Condition, CredentialSpec, Dependency, Logging, Namespace, Provider, PullPolicy, Ready, Service,
+    Condition, CredentialSpec, Dependency, Logging, Namespace, Provider, PullPolicy, Service,
 };
 use crate::spec::tree::{Node, Value};
 use crate::values::health::{HealthCheck, Probe};
@@ -58,7 +58,6 @@ pub(super) fn decode(name: ServiceName, reader: &Reader<'_>, model: &Model) -> O
         annotations: reader.map("annotations"),
         attach: reader.maybe_flag("attach").unwrap_or(true),
         healthcheck: reader.object("healthcheck").map(|check| decode_healthcheck(&check)),
-        ready: ready(reader),
         logging: reader.object("logging").map_or_else(Logging::default, |logging| Logging {
             driver: logging.text("driver"),
             options: logging.map("options"),
@@ -240,31 +239,6 @@ fn decode_hook(reader: &Reader<'_>) -> Hook {
 
 fn decode_pre_start(reader: &Reader<'_>) -> PreStart {
     PreStart { image: reader.parse("image"), hook: decode_hook(reader), per_replica: reader.flag("per_replica") }
-}
-
-/// `x-ready: auto`, or a map with one of `tcp`, `http` and `log`.
-fn ready(service: &Reader<'_>) -> Option<Ready> {
-    let node = service.node("x-ready")?;
-    if node.as_str() == Some("auto") {
-        return Some(Ready::Auto);
-    }
-    let found = service.object("x-ready").and_then(|reader| {
-        let text = |key: &str| reader.node(key).and_then(Node::scalar_text).filter(|text| !text.is_empty());
-        match (text("tcp"), text("http"), text("log")) {
-            (Some(port), None, None) => port.parse().ok().map(Ready::Tcp),
-            (None, Some(place), None) => {
-                let (port, path) = place.split_once('/').unwrap_or((&place, ""));
-                Some(Ready::Http { port: port.parse().ok()?, path: format!("/{path}") })
-            }
-            (None, None, Some(line)) => Some(Ready::Log(line)),
-            _ => None,
-        }
-    });
-    if found.is_none() {
-        let forms = "`auto`, `{tcp: PORT}`, `{http: PORT/PATH}` or `{log: TEXT}`";
-        service.fault(&node.at, format!("x-ready: use one of {forms}"));
-    }
-    found
 }
 
 fn credential_spec(reader: &Reader<'_>) -> Option<CredentialSpec> {

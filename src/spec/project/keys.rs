@@ -34,11 +34,11 @@ macro_rules! key {
 }
 
 key!(
-    /// A key under `networks:`; what the engine calls the network is [`Network::name`].
+    /// A key under `networks:`; what the engine calls the network is its `name`.
     NetworkKey
 );
 key!(
-    /// A key under `volumes:`; what the engine calls the volume is [`Volume::name`].
+    /// A key under `volumes:`; what the engine calls the volume is its `name`.
     VolumeKey
 );
 key!(

@@ -86,8 +86,6 @@ pub struct Service {
     pub attach: bool,
     /// `None`: the image's.
     pub healthcheck: Option<HealthCheck>,
-    /// When it counts as ready, if it has no health check.
-    pub ready: Option<Ready>,
     /// What becomes of its output.
     pub logging: Logging,
     /// Run before the first container starts.
@@ -199,24 +197,6 @@ pub enum Condition {
     Healthy,
     /// `service_completed_successfully`
     Completed,
-}
-
-/// What shows that a container is ready (`x-ready`).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Ready {
-    /// It listens at any of its declared ports (`auto`).
-    Auto,
-    /// It listens at this port.
-    Tcp(u16),
-    /// A request for this path at this port is answered without an error (`http: 8080/health`).
-    Http {
-        /// Where.
-        port: u16,
-        /// With its slash.
-        path: String,
-    },
-    /// It writes a line that has this text.
-    Log(String),
 }
 
 /// Where the credentials of a Windows account come from.

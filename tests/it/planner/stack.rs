@@ -159,7 +159,6 @@ pub fn service(text: &str) -> Service {
         runtime: None,
         use_api_socket: false,
         credential_spec: None,
-        ready: None,
         resources: Resources::default(),
         models: BTreeMap::new(),
     }

@@ -7,7 +7,7 @@ use xcompose::spec::print::Format;
 use xcompose::spec::project::Project;
 use xcompose::spec::project::mounts::MountSource;
 use xcompose::spec::project::network::NetworkMode;
-use xcompose::spec::project::service::{Condition, CredentialSpec, Ready};
+use xcompose::spec::project::service::{Condition, CredentialSpec};
 use xcompose::values::health::Probe;
 use xcompose::values::protocol::Protocol;
 use xcompose::values::restart::Restart;
@@ -152,20 +152,14 @@ fn a_variable_knows_every_place_that_names_it() {
 }
 
 #[test]
-fn what_shows_readiness_and_what_runs_before_a_start_have_types() {
+fn what_runs_before_a_start_and_whose_credentials_are_used_have_types() {
     let loaded = load(
-        "services:\n  a: {image: x, x-ready: {tcp: 5432}, pre_start: [{command: [migrate], image: tool, per_replica: true}]}\n  b: {image: x, x-ready: {http: 8080/health}}\n  c: {image: x, x-ready: {log: ready}}\n  d: {image: x, x-ready: auto, credential_spec: {file: f.json}}\n",
+        "services:\n  a: {image: x, pre_start: [{command: [migrate], image: tool, per_replica: true}]}\n  b: {image: x, credential_spec: {file: f.json}}\n",
     );
     let project = loaded.model.project().unwrap();
     let service = |name: &str| &project.services[name];
-    assert_eq!(service("a").ready, Some(Ready::Tcp(5432)));
-    assert_eq!(service("b").ready, Some(Ready::Http { port: 8080, path: "/health".to_owned() }));
-    assert_eq!(service("c").ready, Some(Ready::Log("ready".to_owned())));
-    assert_eq!(service("d").ready, Some(Ready::Auto));
-    assert_eq!(service("d").credential_spec, Some(CredentialSpec::File("f.json".to_owned())));
+    assert_eq!(service("b").credential_spec, Some(CredentialSpec::File("f.json".to_owned())));
     let before = &service("a").pre_start[0];
     assert_eq!(before.image.as_ref().map(ToString::to_string).as_deref(), Some("tool"));
     assert_eq!((before.hook.command.as_slice(), before.per_replica), (&["migrate".to_owned()][..], true));
-    let wrong = load("services: {a: {image: x, x-ready: {tcp: 1, log: y}}}").model.project().unwrap_err().to_string();
-    assert!(wrong.contains("x-ready: use one of"), "{wrong}");
 }
