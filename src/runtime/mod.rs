@@ -176,7 +176,10 @@ impl Runtime {
             image: container.image,
             holder: format!("container {}", container.config.name),
         };
-        Ok(self.in_use()?.into_iter().map(used).collect())
+        let mut used: Vec<InUse> = self.in_use()?.into_iter().map(used).collect();
+        // By name, so that the same holder is told every time.
+        used.sort_by(|one, other| one.holder.cmp(&other.holder));
+        Ok(used)
     }
 
     /// Takes off the file systems that a removed container's volumes show, where no other container has the volume.
