@@ -40,6 +40,8 @@ pub const SUPERVISOR: &str = "--supervisor";
 
 /// A supervisor that lives for less than this died of something that its successor will meet, too.
 const SHORT_LIFE: Duration = Duration::from_secs(1);
+/// How long nothing happened before a keeper lets go of what it needed so far, in milliseconds.
+const REST: u16 = 1_000;
 /// How long a keeper waits at most before it tries another supervisor.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
@@ -191,6 +193,7 @@ impl Keeper {
         let mut supervisor: Option<Supervisor> = None;
         let mut pause = Duration::ZERO;
         let mut next = Instant::now();
+        let mut rested = false;
         loop {
             if supervisor.is_none() && Instant::now() >= next {
                 supervisor = self.start(layout, project).ok();
@@ -200,7 +203,8 @@ impl Keeper {
                 }
             }
             let timeout = match &supervisor {
-                Some(_) => PollTimeout::NONE,
+                Some(_) if rested => PollTimeout::NONE,
+                Some(_) => REST.into(),
                 // One more than left, since a remainder below a millisecond would make this loop spin.
                 None => {
                     PollTimeout::try_from(next.saturating_duration_since(Instant::now()) + Duration::from_millis(1))
@@ -215,7 +219,13 @@ impl Keeper {
                     polled.push(PollFd::new(supervisor.link.as_fd(), PollFlags::POLLIN | out));
                 }
                 match poll(&mut polled, timeout) {
-                    Ok(_) | Err(Errno::EINTR) => {}
+                    // Most of what has run so far does not run again for long.
+                    Ok(0) if supervisor.is_some() => {
+                        memory::forget_beginning();
+                        rested = true;
+                    }
+                    Ok(_) => rested = false,
+                    Err(Errno::EINTR) => {}
                     Err(errno) => return Err(errno).or_os("poll", "keeper"),
                 }
                 let link = polled.get(1).and_then(PollFd::revents).unwrap_or(PollFlags::empty());
@@ -333,10 +343,6 @@ impl Keeper {
         }
         if !supervisor.ready {
             supervisor.ready = send(ToSupervisor::Ready.encode(), None);
-            if supervisor.ready {
-                // Most of what has run so far never runs again.
-                memory::forget_beginning();
-            }
             if let Some(starter) = self.starter.take_if(|_| supervisor.ready) {
                 // What has been sent is received, even if both of us die now. A command does not wait for this word.
                 let _ = sys::send(&starter, ToSupervisor::Ready.encode().bytes(), &[]);
