@@ -33,7 +33,7 @@ impl Context<'_> {
     /// The same beside the output of containers: a line an event.
     pub async fn carry_out_in_lines(&self, stack: &Stack, request: Request) -> Result<(), Failure> {
         self.ui().begin_in_lines("stop");
-        let done = self.alone(stack, request, &Shown::new(self.ui()), |_, _| None).await;
+        let done = self.alone(stack, request, &Shown::beside_output(self.ui()), |_, _| None).await;
         self.ui().end();
         done.map(drop)
     }

@@ -50,6 +50,11 @@ impl<'a> Shown<'a> {
         }
     }
 
+    /// Beside the output of containers, which hooks' output is a part of.
+    pub fn beside_output(ui: &'a Ui) -> Shown<'a> {
+        Shown { attached: AtomicBool::new(true), ..Shown::new(ui) }
+    }
+
     /// The output of containers is shown from the first start on: before it, this line is printed.
     pub fn set_header(&self, header: String) {
         // Set twice, the first one counts: it is the one that may have been printed.

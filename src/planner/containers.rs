@@ -139,7 +139,12 @@ fn diverged(
     if let Some(volume) = around.renewed.iter().find(|volume| mounts(there, volume)) {
         return Ok(Some(Cause::VolumeRecreated(volume.clone())));
     }
-    for (donor, shares) in donors(template.service()) {
+    let donors = donors(template.service());
+    if !donors.is_empty() {
+        // Docker Compose refuses a missing donor before it looks whether the container could stay.
+        template.replica(member.number, &around.observed.images, around)?;
+    }
+    for (donor, shares) in donors {
         let Some(first) = around.decided.get(donor).and_then(|decided| decided.replicas.first()) else { continue };
         let anew = match &first.fate {
             Fate::Create(_) | Fate::Replace(..) | Fate::Renew(..) => true,

@@ -24,7 +24,6 @@ pub(in crate::spec) fn check(model: &mut Node, disabled: &Mapping, found: &mut V
         }
     }
     secrets(model, found);
-    container_names(model, found);
     if found.iter().all(|one| one.severity != Severity::Error) {
         cycles(model, found);
     }
@@ -314,8 +313,8 @@ fn secrets(model: &Node, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// No two services call their container the same.
-fn container_names(model: &Node, found: &mut Vec<Diagnostic>) {
+/// No two services call their container the same. Asked of those that are left by selection: one of two alone is fine.
+pub(in crate::spec) fn container_names(model: &Node, found: &mut Vec<Diagnostic>) {
     let mut taken: HashMap<&str, (&str, &Node)> = HashMap::new();
     for (name, service) in things(model, "services") {
         let Some(node) = service.get("container_name") else { continue };

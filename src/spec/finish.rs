@@ -74,6 +74,9 @@ pub(in crate::spec) fn finish(mut tree: Node, frame: Frame, found: &mut Vec<Diag
     for (name, entry) in select::by_name(&mut tree, named, found) {
         disabled.insert(name, entry.key_at, entry.node);
     }
+    if frame.consistency && !frame.keep_others {
+        consistency::container_names(&tree, found);
+    }
     if !frame.all_resources {
         select::drop_unused(&mut tree);
     }

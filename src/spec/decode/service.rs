@@ -212,7 +212,7 @@ fn decode_healthcheck(reader: &Reader<'_>) -> HealthCheck {
         Some((_, rest)) => Probe::Shell(rest.join(" ")),
     };
     if reader.has("start_interval") && !reader.has("start_period") {
-        reader.fault(&reader.at(), "start_interval requires start_period to be set");
+        reader.fault(&reader.at(), "healthcheck.start_interval requires healthcheck.start_period to be set");
     }
     // Zero inherits, as absence does.
     let duration = |key| reader.duration(key).filter(|duration| !duration.is_zero());

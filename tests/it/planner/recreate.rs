@@ -243,6 +243,14 @@ fn a_missing_donor_is_refused_by_name() {
     };
     let told = machine.plan(&project([service("db"), service("app").with(from)]), &alone).unwrap_err();
     assert_eq!(told.to_string(), "cannot share volume with service db: container missing");
+    // One that runs already is no excuse.
+    let both = project([service("db"), service("app").after("db").with(from)]);
+    machine.apply(&both, &up());
+    assert!(machine.plan(&both, &alone).unwrap().is_empty());
+    let remove = Remove { running: Running::Stop, volumes: Volumes::Keep, answers: Answers::Yes };
+    machine.apply(&both, &Request { services: names(&["db"]), operation: Operation::Remove(remove) });
+    let told = machine.plan(&both, &alone).unwrap_err();
+    assert_eq!(told.to_string(), "cannot share volume with service db: container missing");
 }
 
 #[test]

@@ -58,6 +58,27 @@ fn hooks_run_after_starts_and_before_stops_and_dependents_wait_for_them() {
 }
 
 #[test]
+fn beside_the_output_of_containers_what_hooks_say_is_a_part_of_it() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine(
+        "
+services:
+  job: {image: busybox, command: [sleep, '0.1']}
+  web:
+    image: busybox
+    command: [sh, -c, 'trap \"echo bye; exit\" TERM; while :; do sleep 0.1; done']
+    pre_stop: [{command: [echo, closing]}]
+",
+    );
+    let up = machine.xcompose(["up", "--abort-on-container-exit"]).ok();
+    assert!(up.stdout().contains("web-1 ->  | closing\n") && up.stdout().contains("web-1  | bye\n"), "{}", up.stdout());
+    assert!(!up.stderr().contains("closing"), "{}", up.stderr());
+    machine.xcompose(["down"]).ok();
+}
+
+#[test]
 fn a_failing_hook_fails_its_command_and_says_its_last_words() {
     if cannot_run() {
         return;

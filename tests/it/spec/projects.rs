@@ -110,6 +110,17 @@ fn services_of_profiles_that_are_not_active_are_set_aside_until_they_are_asked_f
 }
 
 #[test]
+fn two_services_of_one_container_name_are_refused_together_and_fine_alone() {
+    let both = "services: {a: {image: i, container_name: one}, b: {image: i, container_name: one}}";
+    let told = load_with(both, &[], &Options::default()).unwrap_err().to_string();
+    assert!(told.contains(r#"container name "one" is already in use by service "a""#), "{told}");
+    let alone = Options { services: vec!["b".into()], ..Options::default() };
+    assert_eq!(load_with(both, &[], &alone).unwrap().model.project().unwrap().services.len(), 1);
+    // Commands on what is there look after whichever of the two that is.
+    assert!(load_with(both, &[], &Options { keep_others: true, ..Options::default() }).is_ok());
+}
+
+#[test]
 fn env_files_stand_below_the_environment_and_the_later_wins() {
     let compose = "services: {a: {image: i, env_file: [one, {path: two, format: raw}, {path: gone, required: false}], environment: {B: own, N: }}}";
     let files = [("one", "A=1\nB=1\nC=\"x y\"\n"), ("two", "C=\"$A\"\nD=$A\n")];
