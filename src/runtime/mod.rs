@@ -7,6 +7,7 @@ pub mod build;
 pub mod cgroup;
 mod client;
 pub mod container;
+pub mod git;
 mod history;
 pub mod image;
 mod journal;

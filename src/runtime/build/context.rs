@@ -12,8 +12,8 @@ use nix::fcntl::OFlag;
 
 use crate::engine::{BuildConfig, ContextSource, DockerfileSource, EngineError, Subject};
 use crate::runtime::build::fault::during;
-use crate::runtime::build::git::{self, Keep, Repository};
 use crate::runtime::build::ignore::Ignore;
+use crate::runtime::git::{self, Keep, Repository};
 use crate::runtime::image::compression::{Limit, decompress};
 use crate::runtime::image::staging::Staging;
 use crate::runtime::image::tree::{empty_folder, open_directory, open_in};

@@ -12,7 +12,6 @@ mod epoch;
 mod expand;
 mod fault;
 mod flags;
-mod git;
 
 pub mod ignore;
 mod instruction;

@@ -5,6 +5,7 @@
 //! What is visible under its digest is whole: everything is made in a folder of its own and renamed.
 
 pub mod archive_reader;
+pub mod artifact;
 pub(in crate::runtime) mod compression;
 pub mod config;
 pub mod credentials;

@@ -132,6 +132,41 @@ pub(in crate::runtime) fn pull_blocking(store: &Store, name: &ImageRef) -> Resul
     runtime.block_on(pull(store, name, None, Arc::new(Semaphore::new(DOWNLOADS)), sender))
 }
 
+/// A blob that is small, read as a whole; `what` it is. More than `limit` bytes are refused.
+pub(super) async fn read_blob(
+    way: &Repository,
+    descriptor: &Descriptor,
+    limit: u64,
+    what: &'static str,
+) -> Result<Vec<u8>, PullError> {
+    if descriptor.size > limit {
+        return Err(PullError::Malformed { what, reason: format!("{} bytes are too many", descriptor.size) });
+    }
+    let mut attempt = 1;
+    loop {
+        let read = async {
+            let mut blob = way.blob(&descriptor.digest, descriptor.size, 0).await?;
+            let mut bytes = Vec::new();
+            while let Some(chunk) = blob.next(bytes.len() as u64).await? {
+                bytes.extend_from_slice(chunk.as_ref());
+                if bytes.len() as u64 > descriptor.size {
+                    break;
+                }
+            }
+            let found = Digest::of(&bytes);
+            match found == descriptor.digest {
+                true => Ok(bytes),
+                false => Err(wrong_digest(way, &descriptor.digest, found)),
+            }
+        };
+        match read.await {
+            Err(error) if error.is_transient() && attempt < ATTEMPTS => pause(&error, attempt).await,
+            other => return Ok(other?),
+        }
+        attempt += 1;
+    }
+}
+
 struct Pull {
     store: Store,
     name: ImageRef,
@@ -184,7 +219,7 @@ impl Pull {
             blocking(move || Ok::<_, EngineError>((store.hold()?, Arc::new(store.stage()?)))).await?;
         let digest = top.digest.clone();
         let manifest = self.manifest(way, top).await?;
-        let text = self.config(way, &manifest.config).await?;
+        let text = read_blob(way, &manifest.config, CONFIG_LIMIT, "configuration").await?;
         let malformed = |what, reason: String| PullError::Malformed { what, reason };
         let document: ImageDocument =
             serde_json::from_slice(&text).map_err(|error| malformed("configuration", error.to_string()))?;
@@ -246,37 +281,6 @@ impl Pull {
             parsed = parse(&way.manifest(&chosen.digest.to_string()).await?)?;
         }
         Err(malformed("an index in an index in an index".to_owned()))
-    }
-
-    /// An image's document: small, so it is read as a whole.
-    async fn config(&self, way: &Repository, descriptor: &Descriptor) -> Result<Vec<u8>, PullError> {
-        if descriptor.size > CONFIG_LIMIT {
-            let reason = format!("{} bytes are too many", descriptor.size);
-            return Err(PullError::Malformed { what: "configuration", reason });
-        }
-        let mut attempt = 1;
-        loop {
-            let read = async {
-                let mut blob = way.blob(&descriptor.digest, descriptor.size, 0).await?;
-                let mut bytes = Vec::new();
-                while let Some(chunk) = blob.next(bytes.len() as u64).await? {
-                    bytes.extend_from_slice(chunk.as_ref());
-                    if bytes.len() as u64 > descriptor.size {
-                        break;
-                    }
-                }
-                let found = Digest::of(&bytes);
-                match found == descriptor.digest {
-                    true => Ok(bytes),
-                    false => Err(wrong_digest(way, &descriptor.digest, found)),
-                }
-            };
-            match read.await {
-                Err(error) if error.is_transient() && attempt < ATTEMPTS => pause(&error, attempt).await,
-                other => return Ok(other?),
-            }
-            attempt += 1;
-        }
     }
 
     async fn layer(

@@ -4,7 +4,6 @@ use std::path::Path;
 
 use crate::runtime::build::copy::Archives;
 use crate::runtime::build::fault::Fault;
-use crate::runtime::build::git::{self, Keep, Repository};
 use crate::runtime::build::ignore::Ignore;
 use crate::runtime::build::instruction::Copy;
 use crate::runtime::build::remote::{self, Fetched};
@@ -12,6 +11,7 @@ use crate::runtime::build::source::Origin;
 use crate::runtime::build::state::State;
 use crate::runtime::build::steps::copy::{Chosen, Owners};
 use crate::runtime::build::steps::{At, Builder};
+use crate::runtime::git::{self, Keep, Repository};
 use crate::runtime::image::digest::Digest;
 use crate::runtime::image::tree::open_directory;
 

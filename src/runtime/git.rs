@@ -1,4 +1,4 @@
-//! Git repositories as build contexts and as sources of `ADD`, by the `git` program.
+//! Git repositories as build contexts, as sources of `ADD` and as places of compose files, by the `git` program.
 //!
 //! `https://host/repository.git#reference:folder`, `git@host:…`, `ssh://…`, `git://…`, `github.com/…`; in place of the fragment
 //! `?ref=…&subdir=…` (Docker's documentation, "Git repositories"). Nothing of a repository runs here: its hooks are off, and it can
@@ -18,29 +18,32 @@ const CALLER_CHECK: u16 = 250;
 
 /// A repository, and what of it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(super) struct Repository {
+pub struct Repository {
     /// Where it is.
-    pub(super) url: String,
+    pub url: String,
     /// A branch, a tag, a commit; `None` is its default branch.
-    pub(super) reference: Option<String>,
+    pub reference: Option<String>,
     /// A folder within.
-    pub(super) folder: Option<PathBuf>,
+    pub folder: Option<PathBuf>,
     /// What the commit must be.
-    pub(super) checksum: Option<String>,
+    pub checksum: Option<String>,
     /// Whether repositories within it are fetched too.
-    submodules: Submodules,
+    pub submodules: Submodules,
 }
 
+/// What becomes of repositories within a repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum Submodules {
+pub enum Submodules {
+    /// They are fetched with it.
     #[default]
     Fetched,
+    /// They are left out.
     Left,
 }
 
 /// What becomes of the folder `.git`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keep {
+pub enum Keep {
     /// It goes.
     Nothing,
     /// It stays (`ADD --keep-git-dir`).
@@ -49,13 +52,18 @@ pub(super) enum Keep {
 
 /// Why a repository can't be had.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum GitError {
+pub enum GitError {
     /// There is no program.
     #[error("the program git can't be started, which fetches repositories")]
     NoProgram(#[source] io::Error),
     /// Git says why.
     #[error("git {what}: {said}")]
-    Failed { what: &'static str, said: String },
+    Failed {
+        /// The command.
+        what: &'static str,
+        /// Its own words.
+        said: String,
+    },
     /// Nobody waits any more.
     #[error("cancelled")]
     Cancelled,
@@ -64,7 +72,12 @@ pub(super) enum GitError {
     NoFolder(PathBuf),
     /// It is at another commit.
     #[error("the commit is {found}, not {expected}")]
-    Checksum { found: String, expected: String },
+    Checksum {
+        /// Where it is.
+        found: String,
+        /// Where it has to be.
+        expected: String,
+    },
     /// A call failed.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -72,7 +85,7 @@ pub(super) enum GitError {
 
 impl Repository {
     /// `None` if the address is none of a repository; an error if it is one that can't be understood.
-    pub(super) fn parse(address: &str) -> Option<Result<Repository, String>> {
+    pub fn parse(address: &str) -> Option<Result<Repository, String>> {
         let (before, fragment) = address.split_once('#').map_or((address, None), |(url, rest)| (url, Some(rest)));
         let (url, query) = before.split_once('?').map_or((before, None), |(url, rest)| (url, Some(rest)));
         let web = url.starts_with("http://") || url.starts_with("https://");
@@ -123,7 +136,7 @@ impl Repository {
 }
 
 /// The commit that a repository is at now.
-pub(super) fn commit(repository: &Repository, cancelled: &dyn Fn() -> bool) -> Result<String, GitError> {
+pub fn commit(repository: &Repository, cancelled: &dyn Fn() -> bool) -> Result<String, GitError> {
     let asked = repository.asked();
     if asked.len() == 40 && asked.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Ok(asked.to_owned());
@@ -150,7 +163,7 @@ pub(super) fn commit(repository: &Repository, cancelled: &dyn Fn() -> bool) -> R
 }
 
 /// Fetches a repository into `place`, which does not exist yet; gives the folder that was asked for.
-pub(super) fn fetch(
+pub fn fetch(
     repository: &Repository,
     place: &Path,
     keep: Keep,
