@@ -15,7 +15,7 @@ use crate::cli::ui::Ui;
 use crate::planner::request::Wait;
 
 /// Commands of Docker Compose that do not exist here yet.
-const MISSING: [&str; 3] = ["bridge", "publish", "generate"];
+const MISSING: [&str; 2] = ["bridge", "generate"];
 
 /// What a command line asks for.
 #[derive(Debug)]

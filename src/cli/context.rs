@@ -12,6 +12,8 @@ use crate::cli::arguments;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::globals::{self, Globals};
 use crate::cli::members;
+use crate::cli::remote::Remote;
+use crate::cli::ui::table::Table;
 use crate::cli::ui::{Look, Ui};
 use crate::engine::{Engine, Observed, ObservedContainer};
 use crate::planner::request::{Orphans, UnusedResources};
@@ -19,6 +21,8 @@ use crate::planner::{self, Wanted};
 use crate::runtime::Runtime;
 use crate::runtime::layout::Layout;
 use crate::spec::adjust::Adjustment;
+use crate::spec::environment::{Environment, Origin};
+use crate::spec::lists::Variable;
 use crate::spec::model::Model;
 use crate::spec::project::Project;
 use crate::spec::source::Source;
@@ -50,6 +54,7 @@ pub struct Context<'a> {
     globals: &'a Globals,
     ui: &'a Ui,
     source: Source,
+    remote: Remote,
     variables: RefCell<BTreeMap<String, String>>,
     engine: OnceCell<Arc<dyn Engine>>,
 }
@@ -110,7 +115,8 @@ impl<'a> Context<'a> {
         };
         ui.set_look(globals.look(&environment, ui)?);
         let engine = OnceCell::new();
-        Ok(Context { globals, ui, source, variables: RefCell::new(environment), engine })
+        let remote = Remote::new(&environment);
+        Ok(Context { globals, ui, source, remote, variables: RefCell::new(environment), engine })
     }
 
     /// The screen.
@@ -126,6 +132,11 @@ impl<'a> Context<'a> {
     /// Where the files are looked for.
     pub fn source(&self) -> &Source {
         &self.source
+    }
+
+    /// Who fetches files that lie elsewhere.
+    pub fn remote(&self) -> &Remote {
+        &self.remote
     }
 
     /// Nothing is to be changed.
@@ -260,7 +271,7 @@ impl<'a> Context<'a> {
 
     /// Reads the files, telling warnings.
     pub fn model(&self, options: &Options) -> Result<Model, Failure> {
-        let loaded = spec::load(&self.source, options)?;
+        let loaded = spec::load_with(&self.source, options, &self.remote)?;
         for warning in &loaded.warnings {
             self.ui.diagnostic(warning);
         }
@@ -269,6 +280,43 @@ impl<'a> Context<'a> {
             variables.entry(name.clone()).or_insert_with(|| value.clone());
         }
         Ok(loaded.model)
+    }
+
+    /// Has the user agree to what comes from elsewhere before it is run: a stack with its variables, or what one includes
+    /// (Compose CLI reference, §5).
+    pub fn agree_to_remote(&self, stack: &Stack, yes: bool) -> Result<(), Failure> {
+        let (main, included): (Vec<_>, Vec<_>) = self
+            .remote
+            .fetched()
+            .into_iter()
+            .partition(|(address, _)| self.globals.files.iter().any(|file| file.as_os_str() == address.as_str()));
+        let agree = |question: &str, default: bool| match yes || self.ui.confirm(question, default)? {
+            true => Ok(()),
+            false => Err(Failure::usage("operation cancelled by user")),
+        };
+        if !main.is_empty() && !yes {
+            for (address, folder) in &main {
+                self.ui.line(&format!("Your compose stack {address:?} is stored in {:?}", folder.display()))?;
+            }
+            let raw = Options {
+                interpolate: false,
+                normalize: false,
+                consistency: false,
+                env_files: false,
+                ..Options::default()
+            };
+            let variables = spec::load_with(&self.source, &raw, &self.remote)?.model.variables();
+            if !variables.is_empty() {
+                let environment = self.source.locate(&self.remote, &mut Vec::new())?.environment;
+                self.ui.text(&variables_table(&variables, &environment))?;
+                agree("Do you want to proceed with these variables?", true)?;
+            }
+        }
+        if !included.is_empty() && stack.project.is_some() {
+            let listed: String = included.iter().map(|(address, _)| format!("\n  {address}")).collect();
+            agree(&format!("The stack includes files from elsewhere:{listed}\nDo you want to continue?"), false)?;
+        }
+        Ok(())
     }
 
     /// What further env files say; they see the project's variables.
@@ -304,6 +352,22 @@ impl<'a> Context<'a> {
         };
         found.copied().ok_or_else(|| Kind::NotRunning { service: service.to_owned(), index }.into())
     }
+}
+
+fn variables_table(variables: &BTreeMap<String, Variable>, environment: &Environment) -> String {
+    let mut table = Table::new(&["VARIABLE", "VALUE", "SOURCE", "REQUIRED", "DEFAULT"]);
+    for (name, variable) in variables {
+        let known = environment.candidates(name).first();
+        let value = known.map_or(variable.default.clone(), |candidate| candidate.value.clone());
+        let source = match known.map(|candidate| &candidate.origin) {
+            Some(Origin::Process | Origin::Compose) => "environment".to_owned(),
+            Some(Origin::File(at)) => at.to_string(),
+            None => "compose file".to_owned(),
+        };
+        let required = if variable.required { "yes" } else { "no" };
+        table.row(vec![name.clone(), value, source, required.to_owned(), variable.default.clone()]);
+    }
+    table.to_string()
 }
 
 /// Does something until it is done or the user says stop. What is under way then is finished or undone by the engine.

@@ -235,7 +235,7 @@ fn way_out(error: &EngineError) -> Option<String> {
 
 /// An error and its causes in one line; a cause that only repeats what was said is left out, and so is the number that
 /// Rust puts behind the system's words.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(in crate::cli) fn chain(error: &dyn std::error::Error) -> String {
     let words = |error: &dyn std::error::Error| {
         let text = error.to_string();
         match text.rsplit_once(" (os error ") {

@@ -17,6 +17,7 @@ pub mod globals;
 pub mod members;
 pub mod observer;
 pub mod provider;
+pub mod remote;
 pub mod terminal;
 pub mod ui;
 pub mod watch;
@@ -76,6 +77,7 @@ pub enum Command {
     Build(build::Build),
     Pull(pull::Pull),
     Push(push::Push),
+    Publish(publish::Publish),
     Commit(commit::Commit),
     Export(export::Export),
     #[command(alias = "convert")]
@@ -193,6 +195,7 @@ impl Command {
             Command::Stats(command) => command.run(context).await,
             Command::Pull(command) => command.run(context).await,
             Command::Push(command) => command.run(context).await,
+            Command::Publish(command) => command.run(context).await,
             Command::Commit(command) => command.run(context).await,
             Command::Export(command) => command.run(context).await,
             Command::Login(command) => command.run(context).await,

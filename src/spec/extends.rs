@@ -10,7 +10,8 @@ use std::rc::Rc;
 use super::diagnostic::{Diagnostic, Location, Note};
 use super::load::{Loader, Scope, Stage, Stopped};
 use super::merge::{self, Resets};
-use super::source::{clean, shown};
+use super::remote;
+use super::source::shown;
 use super::tree::{Mapping, Node, Value};
 
 /// A service that extends one that extends … more often than this is refused.
@@ -118,7 +119,10 @@ impl Chain<'_, '_> {
         let (base, file) = match &reference.file {
             None => (Rc::clone(here), file.to_path_buf()),
             Some(path) => {
-                let path = clean(&here.dir.join(path));
+                let path = match remote::file(self.loader.remote, &here.dir, path) {
+                    Ok(path) => path,
+                    Err(why) => return self.fault(Diagnostic::error(&reference.at, why)),
+                };
                 (self.file(&path, name, &reference)?, path)
             }
         };

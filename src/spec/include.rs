@@ -8,6 +8,7 @@ use std::path::{Path as FilePath, PathBuf};
 use super::diagnostic::{Diagnostic, Location, Note, Severity};
 use super::environment::Environment;
 use super::load::{Loader, Scope, Stage, Stopped};
+use super::remote;
 use super::source::{self, clean, shown};
 use super::tree::{Mapping, Node, Value};
 
@@ -115,7 +116,12 @@ fn texts(node: &Node) -> Option<Vec<String>> {
 
 /// Loads an included project, up to resolved paths and bare environment keys.
 fn project(loader: &mut Loader<'_>, scope: &Scope, request: &Request) -> Stage<Node> {
-    let files: Vec<PathBuf> = request.paths.iter().map(|path| clean(&scope.dir.join(path))).collect();
+    let files: Result<Vec<PathBuf>, String> =
+        request.paths.iter().map(|path| remote::file(loader.remote, &scope.dir, path)).collect();
+    let files = files.map_err(|why| {
+        loader.found.push(Diagnostic::error(&request.at, why));
+        Stopped
+    })?;
     let Some(main) = files.first() else { return Ok(Node::new(&request.at, Value::Mapping(Mapping::default()))) };
     if let Some(begin) = scope.included.iter().position(|file| file == main) {
         let steps: Vec<String> =

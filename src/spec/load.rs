@@ -8,6 +8,7 @@ use super::expand::Texts;
 use super::extends::{self, Bases};
 use super::interpolate::{self, Unset};
 use super::merge::{self, Resets};
+use super::remote::Fetch;
 use super::source::shown;
 use super::tree::{self, Mapping, Node, Value};
 use super::{Options, check, defaults, expand, include, paths, read, schema, unique};
@@ -24,6 +25,8 @@ pub(in crate::spec) type Stage<T> = Result<T, Stopped>;
 pub(in crate::spec) struct Loader<'a> {
     /// Which stages are wanted.
     pub options: &'a Options,
+    /// Who fetches files that lie elsewhere.
+    pub remote: &'a dyn Fetch,
     /// Where the command was run.
     pub current_dir: PathBuf,
     /// `~`.
@@ -230,6 +233,7 @@ pub(in crate::spec) mod testing {
         let options = Options::default();
         let mut loader = Loader {
             options: &options,
+            remote: &super::super::remote::Nowhere,
             current_dir: dir.path().to_path_buf(),
             home: None,
             found: Vec::new(),

@@ -11,6 +11,7 @@
 //! Each stage gathers all its faults; the first stage that has any ends the load ([`diagnostic::SpecError`]).
 
 pub mod adjust;
+pub mod bundle;
 mod check;
 mod consistency;
 mod decode;
@@ -38,6 +39,7 @@ mod paths;
 pub mod print;
 pub mod project;
 mod read;
+pub mod remote;
 mod schema;
 mod select;
 mod settle;
@@ -55,6 +57,7 @@ use finish::Frame;
 use interpolate::Unset;
 use load::{Loader, Scope, Stage};
 use model::Model;
+use remote::{Fetch, Nowhere};
 use source::{Located, Source};
 use tree::Node;
 
@@ -103,10 +106,16 @@ pub struct Loaded {
     pub warnings: Vec<Diagnostic>,
 }
 
-/// Reads a project. The error has all faults of the stage that failed, after the warnings so far.
+/// Reads a project that lies on this machine. The error has all faults of the stage that failed, after the warnings so far.
 pub fn load(source: &Source, options: &Options) -> Result<Loaded, SpecError> {
+    load_with(source, options, &Nowhere)
+}
+
+/// Reads a project of which files may lie elsewhere.
+pub fn load_with(source: &Source, options: &Options, remote: &dyn Fetch) -> Result<Loaded, SpecError> {
     let mut loader = Loader {
         options,
+        remote,
         current_dir: source.current_dir.clone(),
         home: source.environment.get("HOME").cloned(),
         found: Vec::new(),
@@ -124,7 +133,10 @@ pub fn load(source: &Source, options: &Options) -> Result<Loaded, SpecError> {
 }
 
 fn run(source: &Source, loader: &mut Loader<'_>) -> Stage<Option<Model>> {
-    let mut located = loader.gather(|found| source.locate(found))?;
+    let mut located = {
+        let remote = loader.remote;
+        loader.gather(|found| source.locate(remote, found))?
+    };
     let mut documents = Vec::new();
     for file in &located.files {
         documents.extend(loader.documents(file, None)?.into_iter().map(|document| (file.clone(), document)));

@@ -11,6 +11,7 @@ use super::diagnostic::{Diagnostic, SpecError};
 use super::dotenv::{self, Format};
 use super::environment::{Environment, Origin};
 use super::read;
+use super::remote::Fetch;
 use super::tree::Node;
 use crate::values::names::ProjectName;
 
@@ -46,6 +47,8 @@ pub struct Located {
     pub files: Vec<PathBuf>,
     /// What relative paths are resolved against; absolute.
     pub working_dir: PathBuf,
+    /// What the project is named after where nothing names it; absolute. The working directory, unless that was fetched.
+    pub home: PathBuf,
     /// Process, then env files.
     pub environment: Environment,
     /// Active profiles.
@@ -54,12 +57,26 @@ pub struct Located {
 
 impl Source {
     /// Finds files, directory and environment. Warnings go to `found`.
-    pub fn locate(&self, found: &mut Vec<Diagnostic>) -> Result<Located, SpecError> {
+    pub fn locate(&self, remote: &dyn Fetch, found: &mut Vec<Diagnostic>) -> Result<Located, SpecError> {
         let mut environment = Environment::of_process(&self.environment);
         if environment.get("PWD").is_none() {
             environment.fall_back("PWD", self.current_dir.display().to_string(), Origin::Compose);
         }
-        let given = self.working_dir(&self.files);
+        let fetched: Vec<Option<PathBuf>> = self
+            .files
+            .iter()
+            .map(|file| remote.fetch(file.to_str()?))
+            .map(Option::transpose)
+            .collect::<Result<_, String>>()
+            .map_err(Diagnostic::error_nowhere)?;
+        let local = |file: &&PathBuf| file.as_path() != Path::new("-");
+        // Named after where the command was run, if the first file comes from elsewhere (Compose v2).
+        let first = self.files.iter().zip(&fetched).find(|(file, _)| local(file));
+        let home = match first {
+            Some((_, Some(_))) => &[],
+            _ => self.files.as_slice(),
+        };
+        let given = self.working_dir(home);
         self.read_env_files(&given, &mut environment, found)?;
         let mut files = self.files.clone();
         if files.is_empty() {
@@ -68,23 +85,27 @@ impl Source {
         if files.is_empty() {
             files = search(&given, found);
         }
-        let working_dir = self.working_dir(&files);
+        let home = if self.files.is_empty() { self.working_dir(&files) } else { given.clone() };
         // The `.env` beside the files found counts too; the one where the command was run came first.
-        if working_dir != given && self.env_files.is_empty() {
-            self.read_env_files(&working_dir, &mut environment, found)?;
+        if home != given && self.env_files.is_empty() {
+            self.read_env_files(&home, &mut environment, found)?;
         }
         if files.is_empty() {
             let none = Diagnostic::error_nowhere("no configuration file provided: not found");
             return Err(none.help(format!("write a {}, or name a file with -f", NAMES[0])).into());
         }
-        let files = files.iter().map(|file| self.absolute(file)).collect();
+        // The paths of all files belong to what was fetched, if something was (Compose v2).
+        let elsewhere = fetched.iter().flatten().next_back().and_then(|file| file.parent());
+        let working_dir = elsewhere.map_or_else(|| home.clone(), Path::to_path_buf);
+        let mut fetched = fetched.into_iter();
+        let files = files.iter().map(|file| fetched.next().flatten().unwrap_or_else(|| self.absolute(file))).collect();
         let profiles = if self.profiles.is_empty() {
             let listed = environment.get("COMPOSE_PROFILES").unwrap_or_default();
             listed.split(',').map(|profile| profile.trim().to_owned()).filter(|profile| !profile.is_empty()).collect()
         } else {
             self.profiles.clone()
         };
-        Ok(Located { files, working_dir, environment, profiles })
+        Ok(Located { files, working_dir, home, environment, profiles })
     }
 
     /// `--project-directory`, else the directory of the first file, else where the command was run.
@@ -194,7 +215,7 @@ impl Source {
         if let Some((node, text)) = from_files.and_then(|node| Some((node, node.scalar_text()?))) {
             return ProjectName::try_from(made_valid(&text)).map_err(|_| Diagnostic::error(&node.at, empty).into());
         }
-        let dir = located.working_dir.file_name().unwrap_or_default();
+        let dir = located.home.file_name().unwrap_or_default();
         ProjectName::try_from(made_valid(&dir.to_string_lossy())).map_err(|_| {
             Diagnostic::error_nowhere(empty).help("name the project with -p, or with a top-level `name:`").into()
         })
@@ -248,6 +269,11 @@ fn search(from: &Path, found: &mut Vec<Diagnostic>) -> Vec<PathBuf> {
     Vec::new()
 }
 
+/// The compose file of a directory, by the default names; overrides are not looked for.
+pub fn in_directory(dir: &Path) -> Option<PathBuf> {
+    NAMES.iter().map(|name| dir.join(name)).find(|path| path.is_file())
+}
+
 /// Lower case, without what a project name may not have.
 pub(in crate::spec) fn made_valid(name: &str) -> String {
     let kept: String = name.to_lowercase().chars().filter(|c| matches!(c, 'a'..='z' | '0'..='9' | '_' | '-')).collect();
@@ -289,6 +315,7 @@ pub(in crate::spec) fn expand_home(path: &Path, home: Option<&str>) -> PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::spec::remote::Nowhere;
     use std::fs;
 
     /// A directory with files in it, and a source run there with a clean environment.
@@ -311,7 +338,7 @@ mod tests {
     fn the_nearest_parent_with_a_file_counts_and_its_override_comes_along() {
         let (dir, mut source) = at(&[("compose.yml", ""), ("compose.override.yaml", ""), ("a/b/x", "")]);
         source.current_dir = dir.path().join("a/b");
-        let located = source.locate(&mut Vec::new()).unwrap();
+        let located = source.locate(&Nowhere, &mut Vec::new()).unwrap();
         assert_eq!(names(&located), ["compose.yml", "compose.override.yaml"]);
         assert_eq!(located.working_dir, dir.path());
     }
@@ -320,7 +347,7 @@ mod tests {
     fn of_several_default_names_the_first_is_taken_with_a_warning() {
         let (_dir, source) = at(&[("docker-compose.yml", ""), ("compose.yaml", "")]);
         let mut found = Vec::new();
-        assert_eq!(names(&source.locate(&mut found).unwrap()), ["compose.yaml"]);
+        assert_eq!(names(&source.locate(&Nowhere, &mut found).unwrap()), ["compose.yaml"]);
         assert_eq!(found.len(), 2);
     }
 
@@ -328,7 +355,7 @@ mod tests {
     fn named_files_bring_no_override_and_their_directory_is_the_projects() {
         let (dir, mut source) = at(&[("sub/compose.yaml", ""), ("sub/compose.override.yaml", ""), ("sub/.env", "A=1")]);
         source.files = vec!["sub/compose.yaml".into()];
-        let located = source.locate(&mut Vec::new()).unwrap();
+        let located = source.locate(&Nowhere, &mut Vec::new()).unwrap();
         assert_eq!(names(&located), ["compose.yaml"]);
         assert_eq!(located.working_dir, dir.path().join("sub"));
         assert_eq!(located.environment.get("A"), Some("1"));
@@ -338,7 +365,7 @@ mod tests {
     fn the_env_file_may_name_the_compose_files_and_the_profiles() {
         let (_dir, source) =
             at(&[("a.yml", ""), ("b.yml", ""), (".env", "COMPOSE_FILE=a.yml:b.yml\nCOMPOSE_PROFILES=x, y\n")]);
-        let located = source.locate(&mut Vec::new()).unwrap();
+        let located = source.locate(&Nowhere, &mut Vec::new()).unwrap();
         assert_eq!(names(&located), ["a.yml", "b.yml"]);
         assert_eq!(located.profiles, ["x", "y"]);
     }
@@ -348,7 +375,7 @@ mod tests {
         let (_dir, mut source) = at(&[("compose.yaml", ""), ("a", "X=a\nY=a\nZ=a"), ("b", "X=b\nY=b\nZ=${Y}")]);
         source.env_files = vec!["a".into(), "b".into()];
         source.environment.insert("X".into(), "process".into());
-        let environment = source.locate(&mut Vec::new()).unwrap().environment;
+        let environment = source.locate(&Nowhere, &mut Vec::new()).unwrap().environment;
         assert_eq!(["X", "Y", "Z"].map(|name| environment.get(name).unwrap()), ["process", "b", "b"]);
         assert_eq!(environment.candidates("X").len(), 3);
     }
@@ -356,7 +383,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_named() {
         let (dir, mut source) = at(&[]);
-        let told = |source: &Source| source.locate(&mut Vec::new()).unwrap_err().to_string();
+        let told = |source: &Source| source.locate(&Nowhere, &mut Vec::new()).unwrap_err().to_string();
         source.files = vec!["compose.yaml".into()];
         source.env_files = vec!["no.env".into()];
         assert_eq!(told(&source), format!("error: couldn't find env file: {}/no.env", dir.path().display()));
@@ -371,7 +398,7 @@ mod tests {
     fn a_given_name_must_be_valid_and_a_found_one_is_made_so() {
         let (_dir, mut source) = at(&[("My App!/compose.yaml", "")]);
         source.files = vec!["My App!/compose.yaml".into()];
-        let located = source.locate(&mut Vec::new()).unwrap();
+        let located = source.locate(&Nowhere, &mut Vec::new()).unwrap();
         assert_eq!(source.name(&located, None).unwrap().as_str(), "myapp");
         source.project_name = Some("Big".into());
         assert!(source.name(&located, None).unwrap_err().to_string().contains("invalid project name \"Big\""));
@@ -380,7 +407,7 @@ mod tests {
     #[test]
     fn a_name_of_which_nothing_is_left_is_refused_where_it_stands() {
         let (_dir, source) = at(&[("compose.yaml", "")]);
-        let located = source.locate(&mut Vec::new()).unwrap();
+        let located = source.locate(&Nowhere, &mut Vec::new()).unwrap();
         let file = crate::spec::diagnostic::SourceFile::new("compose.yaml", "name: '#'");
         let name = Node::string(&file.place(6, 9), "#");
         let fault = source.name(&located, Some(&name)).unwrap_err().to_string();

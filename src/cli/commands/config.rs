@@ -7,13 +7,13 @@ use serde_json::json;
 
 use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure, Kind};
+use crate::cli::remote::digest_of;
 use crate::cli::ui::table::Table;
 use crate::planner;
 use crate::spec::Options;
 use crate::spec::lists::Variable;
 use crate::spec::model::Model;
 use crate::spec::print::{self, Format};
-use crate::values::image_ref::ImageRef;
 
 /// Parse, resolve and render compose file in canonical format
 #[derive(Debug, clap::Args)]
@@ -116,7 +116,7 @@ impl Config {
         }
         let mut model = context.model(&self.options(view, context))?;
         if view == View::Whole && (self.resolve_image_digests || self.lock_image_digests) {
-            model.pin_images(unknown_digest)?;
+            model.pin_images(digest_of)?;
         }
         if view == View::Whole && self.lock_image_digests {
             model.keep_images_only();
@@ -211,12 +211,6 @@ impl Config {
             }
         }
     }
-}
-
-/// The store knows images by their contents alone, so a registry would have to say what a tag is there.
-fn unknown_digest(image: &ImageRef) -> Result<String, Failure> {
-    let text = format!("failed to resolve digest for {}: config asks no registry", image.canonical());
-    Err(Failure::usage(text).hint("write the digest in the compose file: `image: NAME@sha256:…`"))
 }
 
 /// A value a line, in the order of the files; of a file that another one led to, also the place that did.

@@ -70,6 +70,7 @@ impl Making {
     /// The project, its ports where these flags want them.
     pub fn load(&self, context: &Context<'_>, services: &[String]) -> Result<Stack, Failure> {
         let mut stack = context.load(Need::Files, services)?;
+        context.agree_to_remote(&stack, self.yes || context.dry_run())?;
         if self.loopback {
             context.set_apart(&mut stack)?;
         }

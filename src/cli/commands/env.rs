@@ -39,7 +39,7 @@ impl Env {
         };
         let ui = context.ui();
         let mut warnings = Vec::new();
-        let located = context.source().locate(&mut warnings)?;
+        let located = context.source().locate(context.remote(), &mut warnings)?;
         for warning in &warnings {
             ui.diagnostic(warning);
         }
@@ -50,7 +50,7 @@ impl Env {
             env_files: false,
             ..Options::default()
         };
-        let used = crate::spec::load(context.source(), &raw)?.model.variables();
+        let used = crate::spec::load_with(context.source(), &raw, context.remote())?.model.variables();
         if names.is_empty() {
             names = used.keys().cloned().collect();
         }

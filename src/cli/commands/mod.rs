@@ -28,6 +28,7 @@ pub mod pause;
 pub mod plan;
 pub mod port;
 pub mod ps;
+pub mod publish;
 pub mod pull;
 pub mod push;
 pub mod restart;

@@ -123,6 +123,7 @@ impl Run {
             entrypoint: self.entrypoint.clone(),
         };
         let mut stack = context.load_adjusted(service, &adjustment)?;
+        context.agree_to_remote(&stack, context.dry_run())?;
         provider::up(context, &mut stack).await?;
         let options = self.options(context, &stack, service, command, streams)?;
         let request =

@@ -120,7 +120,7 @@ impl Why {
         }
         let options = Options { services: vec![self.service.clone()], keep_others: true, ..Options::default() };
         // They have just been loaded; were they changed in between, there is no line to show.
-        let Ok(loaded) = spec::load(context.source(), &options) else { return Vec::new() };
+        let Ok(loaded) = spec::load_with(context.source(), &options, context.remote()) else { return Vec::new() };
         let service = format!("services.{}.", self.service);
         let all = loaded.model.origins();
         let of = |wanted: &[&str]| -> Vec<(String, String)> {

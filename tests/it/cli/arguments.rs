@@ -16,7 +16,7 @@ fn told(lines: &[&str]) -> String {
 #[test]
 fn unknown_flags_and_commands_are_named() {
     insta::assert_snapshot!(told(&[
-        "--bogus", "up --bogus", "up -Q", "up -dQ", "nosuch", "publish", "ls extra",
+        "--bogus", "up --bogus", "up -Q", "up -dQ", "nosuch", "bridge", "ls extra",
     ]), @r#"
     --bogus [1]
     unknown flag: --bogus
@@ -28,8 +28,8 @@ fn unknown_flags_and_commands_are_named() {
     unknown shorthand flag: 'Q' in -Q
     nosuch [1]
     unknown command: "nosuch"
-    publish [1]
-    xcompose does not support the command "publish" yet
+    bridge [1]
+    xcompose does not support the command "bridge" yet
     ls extra [1]
     unexpected argument "extra"
     "#);

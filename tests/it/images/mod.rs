@@ -3,6 +3,7 @@
 mod archives;
 mod builds;
 mod containers;
+mod elsewhere;
 mod hostile;
 mod kills;
 mod outages;

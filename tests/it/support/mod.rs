@@ -1,6 +1,7 @@
 //! What tests of the whole program share: a machine of one's own, and waiting for events.
 
 mod busybox;
+pub mod git;
 
 pub use busybox::busybox_archive;
 

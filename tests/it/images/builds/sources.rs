@@ -1,13 +1,13 @@
 //! Where a build's files come from: named contexts, archives, repositories.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 
 use xcompose::engine::ContextSource;
 
 use super::workshop::{Workshop, exists, read};
-use crate::support::{cannot_run, eventually, finish, free_port};
+use crate::support::git::Repositories;
+use crate::support::{cannot_run, finish};
 
 #[test]
 fn named_contexts_go_before_stages_and_images() {
@@ -48,55 +48,19 @@ fn an_archive_is_a_context() {
     assert_eq!(read(&image, "file"), "packed");
 }
 
-/// Serves the repositories below a folder on loopback, until it is dropped.
-struct GitDaemon(Child);
-
-impl Drop for GitDaemon {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn git(folder: &Path, arguments: &[&str]) -> String {
-    let mut command = Command::new("git");
-    command.arg("-C").arg(folder).args([
-        "-c",
-        "user.name=t",
-        "-c",
-        "user.email=t@t.test",
-        "-c",
-        "init.defaultBranch=main",
-    ]);
-    finish(command.args(arguments)).ok().stdout().trim().to_owned()
-}
-
 #[test]
 fn repositories_are_contexts_and_sources() {
     if cannot_run() {
         return;
     }
     let mut shop = Workshop::new();
-    let repositories = shop.folder.path().join("git");
-    let one = repositories.join("one.git");
-    fs::create_dir_all(one.join("app")).unwrap();
-    fs::write(one.join("app/Dockerfile"), "FROM scratch\nCOPY file /\n").unwrap();
-    fs::write(one.join("app/file"), "first").unwrap();
-    git(&one, &["init", "-q"]);
-    git(&one, &["add", "."]);
-    git(&one, &["commit", "-qm", "first"]);
-    let first = git(&one, &["rev-parse", "HEAD"]);
-    git(&one, &["tag", "-am", "tagged", "v1"]);
-    fs::write(one.join("app/file"), "second").unwrap();
-    git(&one, &["commit", "-qam", "second"]);
-    let port = free_port();
-    let mut daemon = Command::new("git");
-    daemon.args(["daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", &format!("--port={port}")]);
-    daemon.arg(format!("--base-path={}", repositories.display())).arg(&repositories);
-    let _daemon = GitDaemon(daemon.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    eventually("the repositories are served", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
+    let repositories = Repositories::serve(&shop.folder.path().join("git"));
+    let first =
+        repositories.commit("one.git", &[("app/Dockerfile", "FROM scratch\nCOPY file /\n"), ("app/file", "first")]);
+    repositories.git("one.git", &["tag", "-am", "tagged", "v1"]);
+    repositories.commit("one.git", &[("app/file", "second")]);
 
-    let url = format!("git://127.0.0.1:{port}/one.git");
+    let url = repositories.url("one.git");
     for (address, expected) in [
         (format!("{url}#main:app"), "second"),
         (format!("{url}#v1:app"), "first"),
