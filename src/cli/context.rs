@@ -19,6 +19,7 @@ use crate::engine::{Engine, Observed, ObservedContainer};
 use crate::planner::request::{Orphans, UnusedResources};
 use crate::planner::{self, Wanted};
 use crate::runtime::Runtime;
+use crate::runtime::image::credentials::CredentialFile;
 use crate::runtime::layout::Layout;
 use crate::spec::adjust::Adjustment;
 use crate::spec::environment::{Environment, Origin};
@@ -160,6 +161,18 @@ impl<'a> Context<'a> {
     /// A variable of the process, or of the project's env files once it is loaded.
     pub fn variable(&self, name: &str) -> Option<String> {
         self.variables.borrow().get(name).cloned()
+    }
+
+    /// What the user's configuration of Docker's command line says (Compose CLI reference, §3); nothing, with a warning, if
+    /// it can't be read.
+    pub fn preference(&self, name: &str) -> Option<String> {
+        match CredentialFile::from_environment() {
+            Ok(file) => file.preference(name).map(str::to_owned),
+            Err(error) => {
+                self.ui().warn(&error.to_string());
+                None
+            }
+        }
     }
 
     /// Whether a variable says yes (Compose CLI reference, §3: `y`, `1`, `t`, `true`).

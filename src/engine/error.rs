@@ -9,6 +9,9 @@ pub enum Subject {
     /// A container, by name or id.
     #[error("container {0}")]
     Container(String),
+    /// The name of one.
+    #[error("container name {0:?}")]
+    ContainerName(String),
     /// A network.
     #[error("network {0}")]
     Network(String),

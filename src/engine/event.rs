@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::{ContainerId, Labels};
 use crate::values::health::Health;
+use crate::values::image_ref::ImageRef;
 use crate::values::names::ContainerName;
 use crate::values::signal::Signal;
 
@@ -20,6 +21,9 @@ pub struct Event {
     pub name: ContainerName,
     /// Its labels.
     pub labels: Labels,
+    /// What it was made from, as the file names it; older journals do not tell.
+    #[serde(default)]
+    pub image: Option<ImageRef>,
     /// What.
     pub action: EventAction,
     /// Why, and what else is known of it, by names of the engine's own.

@@ -166,7 +166,7 @@ mod tests {
     fn event(time: i64) -> Event {
         let (container, name) = (ContainerId("a".repeat(64)), "p-a-1".parse().unwrap());
         let labels = [("padding".to_owned(), "x".repeat(1000))].into();
-        Event { time, container, name, labels, action: EventAction::Start, notes: Default::default() }
+        Event { time, container, name, labels, image: None, action: EventAction::Start, notes: Default::default() }
     }
 
     fn times(reader: &mut Reader) -> Vec<i64> {

@@ -121,6 +121,7 @@ impl Runtime {
             container: container.id.clone(),
             name: container.config.name.clone(),
             labels: container.config.labels.clone(),
+            image: Some(container.config.image.clone()),
             action,
             notes: Default::default(),
         };

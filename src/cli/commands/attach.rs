@@ -49,7 +49,8 @@ impl Attach {
         let [service] = self.words.as_slice() else {
             return Err(Failure::usage(format!("accepts 1 arg(s), received {}", self.words.len())));
         };
-        let keys = Keys::parse(self.detach_keys.as_deref().unwrap_or(terminal::detach::DEFAULT))?;
+        let keys = self.detach_keys.clone().or_else(|| context.preference("detachKeys"));
+        let keys = Keys::parse(keys.as_deref().unwrap_or(terminal::detach::DEFAULT))?;
         let stack = context.load(Need::Name, std::slice::from_ref(service))?;
         if context.dry_run() {
             return Err(Failure::usage("interactive run is not supported in dry-run mode"));

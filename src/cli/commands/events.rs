@@ -81,6 +81,7 @@ fn attributes(event: &Event) -> BTreeMap<String, String> {
     let own = event.labels.iter().filter(|(key, _)| !key.starts_with(labels::PREFIX));
     let mut all: BTreeMap<String, String> = own.map(|(key, value)| (key.clone(), value.clone())).collect();
     all.insert("name".to_owned(), event.name.to_string());
+    all.extend(event.image.as_ref().map(|image| ("image".to_owned(), image.to_string())));
     match &event.action {
         EventAction::Die { status, .. } => all.insert("exitCode".to_owned(), status.to_string()),
         EventAction::ExecDie { status } => all.insert("exitCode".to_owned(), status.to_string()),

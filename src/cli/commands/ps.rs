@@ -25,8 +25,8 @@ pub struct Ps {
     #[arg(long, value_name = "KEY=VALUE")]
     filter: Vec<String>,
     /// Format output: 'table' (columns with a header), 'table TEMPLATE', 'json', or a Go template of fields
-    #[arg(long, default_value = "table")]
-    format: String,
+    #[arg(long)]
+    format: Option<String>,
     /// Don't truncate output
     #[arg(long)]
     no_trunc: bool,
@@ -49,7 +49,8 @@ impl Ps {
     /// Prints the project's containers.
     pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         let states = self.states()?;
-        let format = Format::parse(&self.format)?;
+        let format = self.format.clone().or_else(|| context.preference("psFormat"));
+        let format = Format::parse(format.as_deref().unwrap_or("table"))?;
         let stack = context.load(Need::FilesOrName, &self.services)?;
         let observed = context.observe(&stack).await?;
         let containers: Vec<_> = members::of(&observed, &self.services)
@@ -144,6 +145,7 @@ impl Ps {
         let labels = &found.config.labels;
         let (exit_code, health) = match &found.state {
             ContainerState::Exited { status, .. } => (*status, String::new()),
+            ContainerState::Created { failure: Some((status, _)) } => (*status, String::new()),
             ContainerState::Running { health, .. } => (0, health.map_or_else(String::new, |health| health.to_string())),
             _ => (0, String::new()),
         };

@@ -240,6 +240,10 @@ fn transfer(
     if !folder && from_ending != Ending::Plain {
         return Err(CopyError::Invalid(format!("{} is not a directory", from.shown)));
     }
+    if matches!(kind(&source), SFlag::S_IFCHR | SFlag::S_IFBLK | SFlag::S_IFSOCK) {
+        let reason = "is a device or a socket, of which there is nothing to copy";
+        return Err(CopyError::Invalid(format!("{} {reason}", from.shown)));
+    }
     match to.found(SourceLink::Followed)?.map(|status| kind(&status)) {
         Some(SFlag::S_IFDIR) => {
             if let (true, Some(name)) = (!folder || from_ending != Ending::Content, &name) {

@@ -315,7 +315,10 @@ pub(super) fn claim(
     project: &ProjectName,
     id: &ContainerId,
 ) -> Result<(), EngineError> {
-    let exists = || EngineError::Exists(Subject::Container(name.to_string()));
+    let taken = |by: &str| EngineError::State {
+        subject: Subject::ContainerName(name.to_string()),
+        state: format!("already in use{by}"),
+    };
     let take = || -> io::Result<bool> {
         DirBuilder::new().recursive(true).mode(0o711).create(layout.names())?;
         let temporary = layout.claim(id);
@@ -337,12 +340,12 @@ pub(super) fn claim(
         if find::is_made(layout, &project, &id).map_err(failed("read", name.as_str()))?
             || !sweep(layout, &project, &id)?
         {
-            return Err(exists());
+            return Err(taken(&format!(" by container {} (project {project})", id.short())));
         }
         // The folder is gone, so the claim is nobody's.
         let _ = fs::remove_file(layout.name(name));
     }
-    Err(exists())
+    Err(taken(""))
 }
 
 /// Takes back what a creation has made, unless it came to its end.

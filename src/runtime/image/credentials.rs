@@ -97,6 +97,11 @@ impl CredentialFile {
         &self.path
     }
 
+    /// What the user set there for the command line: `psFormat`, `detachKeys`.
+    pub fn preference(&self, name: &str) -> Option<&str> {
+        self.content.get(name)?.as_str().filter(|text| !text.is_empty())
+    }
+
     /// What this registry knows us by; `None` is nobody.
     pub fn find(&self, registry: &str) -> Result<Option<Credentials>, CredentialsError> {
         let key = key(registry);

@@ -124,8 +124,8 @@ impl Active {
 
     pub(super) fn event(&self, time: i64, action: EventAction) -> Event {
         let config = &self.container.config;
-        let (name, labels) = (config.name.clone(), config.labels.clone());
-        Event { time, container: self.container.id.clone(), name, labels, action, notes: Default::default() }
+        let (name, labels, image) = (config.name.clone(), config.labels.clone(), Some(config.image.clone()));
+        Event { time, container: self.container.id.clone(), name, labels, image, action, notes: Default::default() }
     }
 }
 

@@ -24,12 +24,13 @@ impl Supervisor {
         match removed {
             Ok(container) => {
                 let Container { id, config, .. } = *container;
-                let (name, labels) = (config.name, config.labels);
+                let (name, labels, image) = (config.name, config.labels, Some(config.image));
                 self.tell(Event {
                     time: now(),
                     container: id,
                     name,
                     labels,
+                    image,
                     action: EventAction::Destroy,
                     notes: Default::default(),
                 });

@@ -15,12 +15,21 @@ pub(super) fn decode(service: &Reader<'_>) -> Vec<Mount> {
     let mounts = volumes.iter().filter_map(|mount| {
         let target = mount.text("target").unwrap_or_default();
         if !target.starts_with('/') {
-            mount.fault(&mount.at(), format!("mount path {target:?} must be absolute"));
+            mount.fault(&mount.at(), not_absolute(&target));
         }
         Some(Mount { target, source: source(mount)?, read_only: mount.flag("read_only"), location: mount.at() })
     });
     let tmpfs = service.items("tmpfs").filter_map(|item| tmpfs(service, item));
     mounts.chain(tmpfs).collect()
+}
+
+/// Whoever meant a volume whose name is one letter is told that it is taken for a drive.
+fn not_absolute(target: &str) -> String {
+    let drive = target.split_once(':').filter(|(name, path)| name.len() == 1 && path.starts_with('/'));
+    let hint = drive.map(|(name, path)| {
+        format!("; one letter and a colon are a drive: for the volume {name:?} write `{{type: volume, source: {name}, target: {path}}}`")
+    });
+    format!("mount path {target:?} must be absolute{}", hint.unwrap_or_default())
 }
 
 fn source(mount: &Reader<'_>) -> Option<MountSource> {

@@ -220,8 +220,15 @@ impl Scene {
         let labels = [("com.docker.compose.service", id), ("com.docker.compose.oneoff", "False")];
         let labels = labels.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
         let name = ContainerName::try_from(format!("p-{id}-1")).unwrap();
-        let event =
-            Event { time, container: ContainerId(id.to_owned()), name, labels, action, notes: Default::default() };
+        let event = Event {
+            time,
+            container: ContainerId(id.to_owned()),
+            name,
+            labels,
+            image: None,
+            action,
+            notes: Default::default(),
+        };
         let all = |_: &Labels| true;
         let interest = Interest { shown: &all, counts: &all, query: LogQuery::default() };
         self.follower.take(News::Event(Box::new(event)), &interest).await.unwrap()

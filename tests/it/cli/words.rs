@@ -1,6 +1,6 @@
 //! What is said to a person: once, in full, and with the names that the person wrote.
 
-use crate::support::{Machine, cannot_run};
+use crate::support::{Machine, cannot_run, finish};
 
 fn machine(stack: &str) -> Machine {
     let machine = Machine::new();
@@ -20,6 +20,8 @@ fn a_fault_is_told_once_and_without_the_number_of_the_system() {
     assert!(told.contains(" Container p-web-1 Error\n"), "{told}");
     let told = machine.xcompose(["-p", "p", "--progress", "json", "up", "-d"]).fails(1).stderr();
     assert!(told.contains(r#""status":"Error","text":"Error","details":"cannot start container p-web-1"#), "{told}");
+    let code = ["-p", "p", "ps", "-a", "--format", "{{.State}} {{.ExitCode}}"];
+    assert_eq!(machine.xcompose(code).ok().stdout(), "created 127\n");
     machine.write("built.yaml", "services: {web: {build: ./nowhere}}");
     let told = machine.xcompose(["-f", "built.yaml", "build"]).fails(1).stderr();
     assert!(told.contains("nowhere: No such file or directory\n"), "{told}");
@@ -40,6 +42,64 @@ fn a_stopped_project_is_listed_only_when_all_are_asked_for_and_names_are_found_b
     assert_eq!(listed(&["ls", "-aq"]), "first\nmade\nsecond\n");
     assert_eq!(listed(&["ls", "-q", "--filter", "name=^(fi|se).*t$"]), "first\n");
     machine.xcompose(["ls", "--filter", "name=("]).fails(1);
+}
+
+#[test]
+fn a_taken_container_name_is_told_with_who_has_it() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine("services: {web: {image: busybox, container_name: mine, command: ls}}");
+    machine.xcompose(["-p", "first", "create"]).ok();
+    let told = machine.xcompose(["-p", "second", "create"]).fails(1).stderr();
+    let id = machine.xcompose(["-p", "first", "ps", "-aq"]).ok().stdout();
+    let holder = format!("container name \"mine\" is already in use by container {} (project first)\n", &id[..12]);
+    assert!(told.contains(&holder), "{told}");
+}
+
+#[test]
+fn events_of_the_past_are_lines_or_objects() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine(
+        "services: {web: {image: busybox, command: sleep 1000, labels: {own: label}}, other: {image: busybox}}",
+    );
+    machine.xcompose(["-p", "p", "up", "-d", "web"]).ok();
+    machine.xcompose(["-p", "p", "kill"]).ok();
+    let events = |more: &[&str]| {
+        machine.xcompose(["-p", "p", "events", "--since", "1h", "--until", "0s"].iter().chain(more)).ok().stdout()
+    };
+    let objects: Vec<serde_json::Value> =
+        events(&["--json"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let said: Vec<_> = objects.iter().map(|object| object["action"].as_str().unwrap()).collect();
+    assert_eq!(said, ["create", "start", "kill", "die"]);
+    let died = &objects[3];
+    assert_eq!((&died["service"], &died["type"]), (&"web".into(), &"container".into()));
+    let told = serde_json::json!({"exitCode": "137", "image": "busybox", "name": "p-web-1", "own": "label"});
+    assert_eq!(died["attributes"], told);
+    assert!(events(&["web"]).contains("(exitCode=137, image=busybox, name=p-web-1, own=label)\n\n"));
+    assert_eq!(events(&["other"]), "");
+    let unknown = machine.xcompose(["events", "nosuch"]).fails(1).stderr();
+    assert!(unknown.contains("no such service: nosuch"), "{unknown}");
+}
+
+#[test]
+fn what_the_user_set_for_dockers_command_line_holds() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine("services: {web: {image: busybox, command: ls}}");
+    machine.xcompose(["create"]).ok();
+    let config = machine.write("docker/config.json", r#"{"psFormat": "{{.Service}}: {{.State}}"}"#);
+    let ps = |more: &[&str]| {
+        let mut command = machine.command(["ps", "-a"].iter().chain(more));
+        finish(command.env("DOCKER_CONFIG", config.parent().unwrap())).ok()
+    };
+    assert_eq!(ps(&[]).stdout(), "web: created\n");
+    assert_eq!(ps(&["--format", "{{.Service}}"]).stdout(), "web\n");
+    machine.write("docker/config.json", "{");
+    assert!(ps(&[]).stderr().contains("config.json"), "a file that can't be read is told, and no more");
 }
 
 #[test]

@@ -105,6 +105,9 @@ fn what_cannot_be_copied_is_named_and_nothing_is_left() {
     assert!(told("nosuch:/a", "b").contains("no container found for service \"nosuch\""));
     assert!(told("nosuch", "web:/").contains("nosuch: no such file or directory"));
     assert!(told("web:/nosuch", ".").contains("could not find the file /nosuch"));
+    machine.write("kept", "kept");
+    assert!(told("web:/dev/null", "kept").contains("/dev/null is a device or a socket"));
+    assert_eq!(std::fs::read_to_string(machine.project().join("kept")).unwrap(), "kept");
     assert!(told("tree/a", "web:/nosuch/a").contains("could not find the directory /nosuch"));
     assert!(told("tree/a", "web:/nosuch/").contains("must exist"));
     assert!(told("tree", "web:/bin/busybox").contains("cannot copy a directory to the file /bin/busybox"));

@@ -119,6 +119,14 @@ fn a_bind_mount_without_a_source_is_refused() {
 }
 
 #[test]
+fn a_volume_of_one_letter_is_taken_for_a_drive_and_its_long_form_told() {
+    let loaded = load("services: {a: {image: i, volumes: ['v:/x']}}\nvolumes: {v: {}}");
+    let told = loaded.model.project().unwrap_err().to_string();
+    let hint = r#"mount path "v:/x" must be absolute; one letter and a colon are a drive: for the volume "v" write `{type: volume, source: v, target: /x}`"#;
+    assert!(told.contains(hint), "{told}");
+}
+
+#[test]
 fn what_json_can_not_say_is_refused_where_it_stands() {
     let model = load("services: {a: {image: x}}\nx-a: {b: .inf}\n").model;
     let fault = model.print(Format::Json).unwrap_err().to_string();
