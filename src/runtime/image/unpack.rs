@@ -193,6 +193,7 @@ impl Unpacker<'_> {
                 let target_folder = self.base.join(target.parent().unwrap_or(Path::new("")));
                 let target_parent = open_directory_in(self.root, &target_folder)?;
                 linkat(&target_parent, target_name, &parent, name.as_os_str(), AtFlags::empty())?;
+                self.own_again(&parent, &name, entry)?;
             }
             EntryKind::Symlink(target) => {
                 symlinkat(OsStr::from_bytes(target), &parent, name.as_os_str())?;
@@ -288,7 +289,8 @@ impl Unpacker<'_> {
             }
             self.size += length;
         }
-        if pieces.last().is_none_or(|(offset, length)| offset + length < size) {
+        // A map often ends with an empty piece at the file's end, which nothing is written for.
+        if !pieces.iter().any(|(offset, length)| *length > 0 && offset + length == size) {
             file.set_len(size).map_err(os)?;
         }
         Ok(())
@@ -318,6 +320,23 @@ impl Unpacker<'_> {
         fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
         let time = TimeSpec::new(entry.mtime.0, entry.mtime.1);
         Ok(utimensat(parent, name, &time, &time, UtimensatFlags::NoFollowSymlink)?)
+    }
+
+    /// The last entry that names a file says whose it is and what may be done with it, as Docker has it. Only where that is news: a
+    /// change of owner takes set-id bits and capabilities away.
+    fn own_again(&self, parent: &OwnedFd, name: &OsStr, entry: &Entry) -> Result<(), Fault> {
+        let Some(found) = status(parent, name)? else { return Ok(()) };
+        let (uid, gid) = self.owner(entry);
+        let symlink = kind(&found) == SFlag::S_IFLNK;
+        if (found.st_uid, found.st_gid) != (uid.as_raw(), gid.as_raw()) {
+            fchownat(parent, name, Some(uid), Some(gid), AtFlags::AT_SYMLINK_NOFOLLOW)?;
+        } else if symlink || found.st_mode & 0o7777 == entry.mode {
+            return Ok(());
+        }
+        if !symlink {
+            fchmodat(parent, name, Mode::from_bits_truncate(entry.mode), FchmodatFlags::FollowSymlink)?;
+        }
+        Ok(())
     }
 
     fn owner(&self, entry: &Entry) -> (Uid, Gid) {

@@ -120,6 +120,41 @@ fn a_hard_link_reaches_only_what_lies_in_the_layer() {
         let inode = |name| fs::metadata(layer.join(name)).unwrap().ino();
         assert_eq!(inode("one"), inode("two"));
     });
+    // The last entry that names a file says what may be done with it, as with Docker.
+    let archive =
+        Raw::default().file("one", "same").hard_link("two", "one").records(&[("uid", b"7")]).hard_link("three", "one");
+    import(&archive.end(), |layer| {
+        let status = fs::metadata(layer.unwrap().join("one")).unwrap();
+        assert_eq!((status.mode() & 0o7777, status.uid(), status.nlink()), (0o755, 7, 3));
+    });
+}
+
+#[test]
+fn a_sparse_file_keeps_its_holes_and_the_one_at_its_end() {
+    if cannot_run() {
+        return;
+    }
+    let sparse = |name: &'static [u8], map: &'static [u8], content| {
+        let records = [("GNU.sparse.name", name), ("GNU.sparse.size", b"9437184"), ("GNU.sparse.map", map)];
+        Raw::default().records(&records).file("placeholder", content)
+    };
+    for (map, content, data) in [
+        (&b"4194304,3,9437184,0"[..], "abc", Some((4_194_304, "abc"))),
+        (b"4194304,3", "abc", Some((4_194_304, "abc"))),
+        (b"9437184,0", "", None),
+        (b"9437181,3", "end", Some((9_437_181, "end"))),
+    ] {
+        import(&sparse(b"holes", map, content).end(), |layer| {
+            let path = layer.unwrap().join("holes");
+            let status = fs::metadata(&path).unwrap();
+            assert_eq!(status.len(), 9_437_184, "{}", map.escape_ascii());
+            assert!(status.blocks() < 1000, "{} blocks", status.blocks());
+            let bytes = fs::read(&path).unwrap();
+            let found = data.is_none_or(|(at, text): (usize, &str)| bytes[at..at + text.len()] == *text.as_bytes());
+            assert!(found, "{}", map.escape_ascii());
+            assert_eq!(bytes.iter().filter(|byte| **byte != 0).count(), content.len());
+        });
+    }
 }
 
 #[test]
