@@ -112,7 +112,7 @@ struct Record {
     ttl: u32,
     /// Where that stands.
     at: usize,
-    /// The last four bytes of its data: of a start of authority the lifetime of what is not there.
+    /// The last four bytes of its data, of a start of authority the lifetime of what is not there; 0 if it has fewer.
     last_word: u32,
 }
 
@@ -127,11 +127,13 @@ fn records(message: &[u8]) -> Option<Vec<Record>> {
     for _ in 0..count {
         at = skip_name(message, at)?;
         let (kind, ttl) = (word(message, at)?, long(message, at + 4)?);
-        let end = at + 10 + usize::from(word(message, at + 8)?);
+        let data = at + 10;
+        let end = data + usize::from(word(message, at + 8)?);
         if end > message.len() {
             return None;
         }
-        records.push(Record { kind, ttl, at: at + 4, last_word: long(message, end.checked_sub(4)?)? });
+        let last_word = end.checked_sub(4).filter(|last| *last >= data).and_then(|last| long(message, last));
+        records.push(Record { kind, ttl, at: at + 4, last_word: last_word.unwrap_or(0) });
         at = end;
     }
     Some(records)
@@ -202,6 +204,17 @@ mod tests {
         assert_eq!(lifetime(&message.to_vec().unwrap()), Some(Duration::from_secs(30)));
         message.metadata.response_code = ResponseCode::ServFail;
         assert_eq!(lifetime(&message.to_vec().unwrap()), None);
+    }
+
+    #[test]
+    fn a_start_of_authority_without_data_gives_no_lifetime() {
+        let mut message = asked("a.example.", 7).into_response();
+        message.metadata.response_code = ResponseCode::NXDomain;
+        let mut bytes = message.to_vec().unwrap();
+        // One record, of the question's name: a time to live of 60, and no data.
+        bytes[9] = 1;
+        bytes.extend([0xc0, 12, 0, 6, 0, 1, 0, 0, 0, 60, 0, 0]);
+        assert_eq!(lifetime(&bytes), None);
     }
 
     #[test]
