@@ -2,8 +2,9 @@
 //!
 //! Each question goes out on a socket of its own, so on a random port, with a random id; only an answer from the asked
 //! server with that id and that question is believed (RFC 5452). A question that came by UDP is passed on by UDP, and a
-//! truncated answer handed back as it is: the asker comes again by TCP, and then so do we. A server that was late is asked
-//! last for a while, so that one dead server of several costs one question its time, not every one.
+//! truncated answer handed back as it is: the asker comes again by TCP, and then so do we. A server that is late is waited
+//! for while the next one is asked, since many an answer takes its time; and it is asked last for a while, so that one dead
+//! server of several costs one question its time, not every one.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
@@ -15,6 +16,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
 use crate::dns::cache::Cache;
@@ -29,9 +31,9 @@ pub enum Transport {
     Tcp,
 }
 
-/// One server may take this long; then the next is asked. resolv.conf(5) waits 5 s in all before a stub asks again.
+/// After this long the next server is asked, too, and a datagram that may be lost is sent again.
 const PATIENCE: Duration = Duration::from_millis(1500);
-/// All servers together, so that SERVFAIL comes before the asker gives up by itself.
+/// All servers together, so that SERVFAIL comes before the asker gives up by itself: resolv.conf(5) waits 5 s.
 const PATIENCE_IN_ALL: Duration = Duration::from_millis(4500);
 /// For so long a server that was late is asked last.
 const AVOIDED: Duration = Duration::from_secs(30);
@@ -74,25 +76,40 @@ impl Upstream {
         }
         let Ok(_permit) = self.permits.try_acquire() else { return Outcome::None };
         let end = Instant::now() + PATIENCE_IN_ALL;
+        let mut turns = self.in_order(servers).into_iter().peekable();
+        let (mut under_way, mut silent) = (JoinSet::new(), Vec::new());
         let mut refusal = Outcome::None;
-        for server in self.in_order(servers) {
-            let address = SocketAddr::new(server, PORT);
-            let deadline = end.min(Instant::now() + PATIENCE);
-            let answer = match transport {
-                Transport::Udp => timeout_at(deadline, by_udp(address, question)).await,
-                Transport::Tcp => timeout_at(deadline, by_tcp(address, question)).await,
-            };
-            match answer {
-                Ok(Ok(answer)) if is_lost_cause(&answer) => refusal = Outcome::Answer(answer, server),
-                Ok(Ok(answer)) => {
-                    lock(&self.avoided).remove(&server);
-                    lock(&self.cache).keep(servers, question, &answer, std::time::Instant::now());
-                    return Outcome::Answer(answer, server);
-                }
-                Ok(Err(error)) => tracing::debug!(%server, %error, "upstream failed"),
-                Err(_) => {
-                    tracing::debug!(%server, "upstream is late");
-                    lock(&self.avoided).insert(server, Instant::now() + AVOIDED);
+        while let Some(server) = turns.next() {
+            // One that was late lately is not waited for that long again, however few there are.
+            let only_hope = turns.peek().is_none() && !lock(&self.avoided).contains_key(&server);
+            let turn = end.min(Instant::now() + PATIENCE);
+            let message = question.to_vec();
+            under_way.spawn(async move { (server, ask_one((server, PORT).into(), &message, transport).await) });
+            silent.push(server);
+            // Until the next one's turn comes, or, behind the last one, until there is no hope.
+            while silent.contains(&server) || turns.peek().is_none() {
+                let until = if only_hope && refusal == Outcome::None { end } else { turn };
+                match timeout_at(until, under_way.join_next()).await {
+                    Ok(Some(Ok((by, answer)))) => {
+                        silent.retain(|server| *server != by);
+                        match answer {
+                            Ok(answer) if is_lost_cause(&answer) => refusal = Outcome::Answer(answer, by),
+                            Ok(answer) => {
+                                lock(&self.avoided).remove(&by);
+                                lock(&self.cache).keep(servers, question, &answer, std::time::Instant::now());
+                                return Outcome::Answer(answer, by);
+                            }
+                            Err(error) => tracing::debug!(server = %by, %error, "upstream failed"),
+                        }
+                    }
+                    Ok(Some(Err(error))) => tracing::debug!(%error, "upstream failed"),
+                    Ok(None) => break,
+                    Err(_) => {
+                        tracing::debug!(?silent, "upstream is late");
+                        let avoid = |server: &IpAddr| (*server, Instant::now() + AVOIDED);
+                        lock(&self.avoided).extend(silent.iter().map(avoid));
+                        break;
+                    }
                 }
             }
         }
@@ -119,19 +136,28 @@ fn is_lost_cause(answer: &[u8]) -> bool {
     matches!(wire::code(answer), 2 | 4 | 5)
 }
 
+async fn ask_one(server: SocketAddr, question: &[u8], transport: Transport) -> io::Result<Vec<u8>> {
+    match transport {
+        Transport::Udp => by_udp(server, question).await,
+        Transport::Tcp => by_tcp(server, question).await,
+    }
+}
+
 async fn by_udp(server: SocketAddr, question: &[u8]) -> io::Result<Vec<u8>> {
     let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
     let socket = UdpSocket::bind((any, 0)).await?;
     socket.connect(server).await?;
     let sent = with_new_id(question);
-    socket.send(&sent).await?;
     let mut buffer = vec![0; LARGEST_DATAGRAM];
     loop {
-        let length = socket.recv(&mut buffer).await?;
-        if let Some(answer) = buffer.get(..length).and_then(|bytes| believed(bytes, &sent, question)) {
-            return Ok(answer);
+        socket.send(&sent).await?;
+        let again = Instant::now() + PATIENCE;
+        while let Ok(received) = timeout_at(again, socket.recv(&mut buffer)).await {
+            if let Some(answer) = buffer.get(..received?).and_then(|bytes| believed(bytes, &sent, question)) {
+                return Ok(answer);
+            }
+            // Not ours: somebody guesses. Wait on for the true one.
         }
-        // Not ours: somebody guesses. Wait on for the true one.
     }
 }
 

@@ -60,20 +60,39 @@ pub struct Asker {
     pub networks: Vec<String>,
     /// Names for this container alone: alias to container names.
     pub links: BTreeMap<String, Vec<String>>,
-    /// Who is asked for names that are not ours; empty: nobody, as on internal networks.
-    pub upstreams: Vec<IpAddr>,
+    /// Who is asked for names that are not ours.
+    pub upstreams: Upstreams,
+}
+
+/// Who is asked for names that are not ours.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Upstreams {
+    /// Nobody, as on internal networks.
+    #[default]
+    Nobody,
+    /// These, in turn.
+    These(Vec<IpAddr>),
+    /// Those that the machine itself asks at that moment.
+    OfMachine,
 }
 
 /// What resolves at this moment.
 pub trait Source: Send + Sync {
     /// Asked for every question: cheap, and never behind.
     fn names(&self) -> Arc<Names>;
+
+    /// Whom the machine itself asks; for [`Upstreams::OfMachine`].
+    fn machine_servers(&self) -> Vec<IpAddr>;
 }
 
-/// What never changes.
+/// Names that never change, on a machine that asks nobody.
 impl Source for Arc<Names> {
     fn names(&self) -> Arc<Names> {
         Arc::clone(self)
+    }
+
+    fn machine_servers(&self) -> Vec<IpAddr> {
+        Vec::new()
     }
 }
 
@@ -91,6 +110,17 @@ struct Shared {
     source: Box<dyn Source>,
     upstream: Upstream,
     log: Log,
+}
+
+impl Shared {
+    /// Who is asked for an asker's other names now.
+    fn servers(&self, asker: &Asker) -> Vec<IpAddr> {
+        match &asker.upstreams {
+            Upstreams::Nobody => Vec::new(),
+            Upstreams::These(servers) => servers.clone(),
+            Upstreams::OfMachine => self.source.machine_servers(),
+        }
+    }
 }
 
 /// Serves the resolvers of a project's containers. Its methods need a tokio runtime.
@@ -139,6 +169,11 @@ impl Resolver {
     /// What resolves now.
     pub fn names(&self) -> Arc<Names> {
         self.shared.source.names()
+    }
+
+    /// Who is asked for an asker's other names now.
+    pub fn servers(&self, asker: &Asker) -> Vec<IpAddr> {
+        self.shared.servers(asker)
     }
 
     /// What was asked.

@@ -2,6 +2,7 @@
 //! our time.
 
 use std::io;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -39,8 +40,8 @@ pub(super) struct Handler {
 /// What to do about what arrived.
 enum Reply {
     Bytes(Vec<u8>),
-    /// Others have to be asked.
-    Later(Box<Question>),
+    /// These others have to be asked.
+    Later(Box<Question>, Vec<IpAddr>),
     Silence,
 }
 
@@ -57,17 +58,18 @@ impl Handler {
             self.note(&question, said, Duration::ZERO);
             return Reply::Bytes(answer);
         }
-        if self.asker.upstreams.is_empty() {
+        let servers = self.shared.servers(&self.asker);
+        if servers.is_empty() {
             self.note(&question, Said::NoSuchName, Duration::ZERO);
             return Reply::Bytes(question.code(ResponseCode::NXDomain));
         }
-        Reply::Later(question)
+        Reply::Later(question, servers)
     }
 
     /// Has others answer.
-    async fn later(&self, bytes: &[u8], question: &Question, transport: Transport) -> Vec<u8> {
+    async fn later(&self, bytes: &[u8], question: &Question, servers: &[IpAddr], transport: Transport) -> Vec<u8> {
         let begun = Instant::now();
-        let outcome = self.shared.upstream.ask(&self.asker.upstreams, bytes, transport).await;
+        let outcome = self.shared.upstream.ask(servers, bytes, transport).await;
         let (answer, said) = match outcome {
             Outcome::Answer(answer, by) => {
                 let said = Said::Theirs { code: wire::code(&answer), answers: wire::answers(&answer), by: Some(by) };
@@ -114,12 +116,12 @@ pub(super) async fn datagrams(socket: UdpSocket, handler: Arc<Handler>) {
         let answer = match handler.now(bytes, Transport::Udp) {
             Reply::Bytes(answer) => answer,
             Reply::Silence => continue,
-            Reply::Later(question) => {
+            Reply::Later(question, servers) => {
                 while forwarded.try_join_next().is_some() {}
                 if forwarded.len() < FORWARDED {
                     let (socket, handler, bytes) = (Arc::clone(&socket), Arc::clone(&handler), bytes.to_vec());
                     forwarded.spawn(async move {
-                        let answer = handler.later(&bytes, &question, Transport::Udp).await;
+                        let answer = handler.later(&bytes, &question, &servers, Transport::Udp).await;
                         // An asker that does not read loses its answer, as on any network.
                         let _ = socket.send_to(&answer, asker).await;
                     });
@@ -171,7 +173,7 @@ async fn connection(mut stream: TcpStream, handler: &Handler) -> io::Result<()> 
         let answer = match handler.now(&bytes, Transport::Tcp) {
             Reply::Bytes(answer) => answer,
             Reply::Silence => continue,
-            Reply::Later(question) => handler.later(&bytes, &question, Transport::Tcp).await,
+            Reply::Later(question, servers) => handler.later(&bytes, &question, &servers, Transport::Tcp).await,
         };
         let length = u16::try_from(answer.len()).map_err(|_| io::ErrorKind::InvalidData)?;
         let framed = [&length.to_be_bytes(), answer.as_slice()].concat();

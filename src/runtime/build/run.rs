@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender};
 
 use crate::dns::names::Names;
-use crate::dns::{Asker, Resolver, Sockets};
+use crate::dns::{Asker, Resolver, Sockets, Upstreams};
 use crate::engine::{
     Attachment, ContainerId, DnsConfig, Endpoint, EngineError, NetworkConfig, ProcessIo, Resources, Security, Subject,
 };
@@ -458,7 +458,7 @@ struct Served {
 fn serve_names(container: &Receiver<Served>) -> Result<(), RunError> {
     let Ok(Served { sockets, until }) = container.recv() else { return Ok(()) };
     let host = fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let asker = Asker { upstreams: files::upstreams(&DnsConfig::default(), &host), ..Asker::default() };
+    let asker = Asker { upstreams: Upstreams::These(files::servers(&host)), ..Asker::default() };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut resolver = Resolver::new(Arc::new(Names::default()));

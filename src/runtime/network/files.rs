@@ -67,14 +67,10 @@ fn lines<'a>(file: &'a str, keys: &'a [&str]) -> impl Iterator<Item = Vec<String
     })
 }
 
-/// The upstream servers of a container's resolver: its own, else those of the host's file, which may well listen on the
-/// host's loopback: they are asked from the host.
-pub fn upstreams(dns: &DnsConfig, host: &str) -> Vec<IpAddr> {
-    if !dns.servers.is_empty() {
-        return dns.servers.clone();
-    }
-    let host = name_servers(host);
-    if host.is_empty() { FALLBACK.to_vec() } else { host }
+/// The servers that a machine asks, by the text of its file. They may well listen on its loopback: they are asked from it.
+pub fn servers(host: &str) -> Vec<IpAddr> {
+    let own = name_servers(host);
+    if own.is_empty() { FALLBACK.to_vec() } else { own }
 }
 
 /// `/etc/hosts`; `extra` are the `extra_hosts` with `host-gateway` resolved already. Other containers are not in it: the
@@ -147,12 +143,10 @@ mod tests {
     }
 
     #[test]
-    fn upstreams_are_the_containers_own_or_the_hosts_even_on_loopback() {
+    fn other_servers_are_the_hosts_even_on_loopback_or_public_ones() {
         let print = |addresses: Vec<IpAddr>| addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
-        assert_eq!(print(upstreams(&dns(), HOST)), "127.0.0.53 192.0.2.1");
-        let own = DnsConfig { servers: vec!["192.0.2.9".parse().unwrap()], ..dns() };
-        assert_eq!(print(upstreams(&own, HOST)), "192.0.2.9");
-        assert_eq!(print(upstreams(&dns(), "")), "8.8.8.8 8.8.4.4");
+        assert_eq!(print(servers(HOST)), "127.0.0.53 192.0.2.1");
+        assert_eq!(print(servers("")), "8.8.8.8 8.8.4.4");
     }
 
     #[test]

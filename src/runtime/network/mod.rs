@@ -24,6 +24,7 @@ pub mod proxy;
 pub mod published;
 pub mod record;
 pub mod resolver;
+pub mod servers;
 mod shared;
 pub mod subnets;
 pub mod veth;

@@ -9,12 +9,11 @@ use std::sync::Arc;
 use nix::fcntl::OFlag;
 use nix::sys::stat::Mode;
 
-use crate::dns::Asker;
+use crate::dns::{Asker, Upstreams};
 use crate::engine::{ContainerConfig, ContainerId, ContainerState, EngineError, EventAction, NetworkMode, ProcessIo};
 use crate::runtime::container::find;
 use crate::runtime::container::log::Mark;
 use crate::runtime::container::record::Container;
-use crate::runtime::network::files;
 use crate::runtime::store::now;
 use crate::runtime::supervisor::active::{Run, missing};
 use crate::runtime::supervisor::connection::Client;
@@ -258,12 +257,16 @@ pub(super) fn asker(
     let outside = attachments
         .iter()
         .any(|attachment| networks.find(&attachment.network).is_ok_and(|network| !network.config.internal));
-    let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
+    let upstreams = match container.config.dns.servers.as_slice() {
+        _ if !outside => Upstreams::Nobody,
+        [] => Upstreams::OfMachine,
+        own => Upstreams::These(own.to_vec()),
+    };
     Asker {
         container: container.config.name.to_string(),
         networks: endpoints.iter().map(|endpoint| endpoint.network_id.clone()).collect(),
         links,
-        upstreams: if outside { files::upstreams(&container.config.dns, &host) } else { Vec::new() },
+        upstreams,
     }
 }
 

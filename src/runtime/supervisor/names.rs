@@ -6,6 +6,7 @@
 //! behind, whoever changed something, and nothing wakes anybody while nobody asks.
 
 use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -16,6 +17,7 @@ use crate::dns::names::{Member, Names};
 use crate::engine::ContainerId;
 use crate::runtime::layout::Layout;
 use crate::runtime::network::record::EndpointRecord;
+use crate::runtime::network::servers::Servers;
 use crate::runtime::store;
 
 /// The networks that are watched, and their members. Copies are the same.
@@ -35,6 +37,8 @@ struct Watched {
     members: BTreeMap<String, BTreeMap<ContainerId, Member>>,
     /// What resolves by that; `None` after a change.
     names: Option<Arc<Names>>,
+    /// Asked for other names.
+    servers: Servers,
 }
 
 impl Membership {
@@ -47,6 +51,7 @@ impl Membership {
             folders: HashMap::new(),
             members: BTreeMap::new(),
             names: None,
+            servers: Servers::of_machine(),
         })))
     }
 
@@ -82,6 +87,10 @@ impl Source for Membership {
         let Watched { names, members, .. } = &mut *watched;
         let all = || members.values().flat_map(BTreeMap::values);
         Arc::clone(names.get_or_insert_with(|| Arc::new(Names::new(all()))))
+    }
+
+    fn machine_servers(&self) -> Vec<IpAddr> {
+        self.watched().servers.now()
     }
 }
 

@@ -16,7 +16,7 @@ pub(super) fn resolutions(resolver: &Resolver) -> Vec<Resolution> {
     let resolution = |asker: &Asker| Resolution {
         asker: asker.container.clone(),
         names: names.all(asker).into_iter().collect(),
-        upstreams: asker.upstreams.clone(),
+        upstreams: resolver.servers(asker),
     };
     resolver.askers().map(resolution).collect()
 }

@@ -10,7 +10,7 @@ use hickory_proto::op::{Edns, Message, MessageType, OpCode, Query, ResponseCode}
 use hickory_proto::rr::rdata::A;
 use hickory_proto::rr::{Name, RData, Record, RecordType};
 use xcompose::dns::names::{Member, Names};
-use xcompose::dns::{Asker, Resolver, Sockets};
+use xcompose::dns::{Asker, Resolver, Sockets, Upstreams};
 
 use crate::support::{PATIENCE, cannot_run};
 
@@ -215,7 +215,7 @@ fn other_names_go_to_the_first_upstream_that_answers() {
     // A closed port answers at once that nobody is there; a bound socket that is never read stays silent.
     let mute = UdpSocket::bind((silent, 53)).unwrap();
     let ask = |upstreams: &[Ipv4Addr]| {
-        let upstreams = upstreams.iter().map(|address| IpAddr::from(*address)).collect();
+        let upstreams = Upstreams::These(upstreams.iter().map(|address| IpAddr::from(*address)).collect());
         let served = Served::new(web(1), Asker { upstreams, ..asker() });
         served.udp(&question("example.org.", RecordType::A).to_vec().unwrap())
     };

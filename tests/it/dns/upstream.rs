@@ -10,10 +10,10 @@ use hickory_proto::rr::{RData, Record, RecordType};
 
 use super::{Served, addresses, asker, question, web};
 use crate::support::cannot_run;
-use xcompose::dns::Asker;
+use xcompose::dns::{Asker, Upstreams};
 
 /// A server of somebody else's names at port 53 of a loopback address of its own, by UDP; counts what it is asked.
-fn upstream(address: Ipv4Addr, answer: impl Fn(Message) -> Vec<Vec<u8>> + Send + 'static) -> Arc<AtomicUsize> {
+fn upstream(address: Ipv4Addr, mut answer: impl FnMut(Message) -> Vec<Vec<u8>> + Send + 'static) -> Arc<AtomicUsize> {
     let socket = UdpSocket::bind((address, 53)).unwrap();
     let count = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&count);
@@ -41,7 +41,7 @@ fn address() -> RData {
 }
 
 fn asking(upstreams: &[Ipv4Addr]) -> Served {
-    let upstreams = upstreams.iter().map(|address| IpAddr::from(*address)).collect();
+    let upstreams = Upstreams::These(upstreams.iter().map(|address| IpAddr::from(*address)).collect());
     Served::new(web(1), Asker { upstreams, ..asker() })
 }
 
@@ -124,6 +124,34 @@ fn answers_of_any_type_and_size_come_through_and_what_does_not_fit_comes_by_tcp(
         assert!(cut.metadata.truncation && cut.answers.is_empty());
         assert_eq!(served.tcp(&asked).answers.len(), 100);
     }
+}
+
+#[test]
+fn a_lost_datagram_is_sent_again_and_a_late_answer_is_taken_though_another_was_asked_meanwhile() {
+    if cannot_run() {
+        return;
+    }
+    let (forgetful, slow, mute) =
+        (Ipv4Addr::new(127, 53, 1, 4), Ipv4Addr::new(127, 53, 1, 5), Ipv4Addr::new(127, 53, 1, 6));
+    let good = |question: Message| vec![answered(question, [address()]).to_vec().unwrap()];
+    let mut lost = false;
+    let count =
+        upstream(forgetful, move |question| if std::mem::replace(&mut lost, true) { good(question) } else { vec![] });
+    let ask = |servers: &[Ipv4Addr]| addresses(&asking(servers).udp(&bytes(RecordType::A)));
+    assert_eq!(ask(&[forgetful]), [IpAddr::from(Ipv4Addr::new(192, 0, 2, 1))]);
+    assert_eq!(count.load(Ordering::Relaxed), 2);
+
+    let (turn, turned) = std::sync::mpsc::channel();
+    upstream(mute, move |_| {
+        turn.send(()).unwrap();
+        vec![]
+    });
+    upstream(slow, move |question| {
+        // Not before the other one has been asked.
+        turned.recv().unwrap();
+        good(question)
+    });
+    assert_eq!(ask(&[slow, mute]), [IpAddr::from(Ipv4Addr::new(192, 0, 2, 1))]);
 }
 
 #[test]
