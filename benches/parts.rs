@@ -108,7 +108,7 @@ fn plan_nothing_to_do(bencher: Bencher<'_, '_>, services: usize) {
                     id: config.name.to_string(),
                     config,
                     subnets: Vec::new(),
-                    overshadowed: None,
+                    trouble: None,
                 });
             }
             Action::CreateVolume(config) => {

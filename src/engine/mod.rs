@@ -48,8 +48,8 @@ pub use limits::{Resources, Seccomp, Security};
 pub use mount::{Mount, MountSource};
 pub use names::{Question, Resolution};
 pub use observed::{
-    ContainerId, ContainerState, Endpoint, ImageId, Observed, ObservedContainer, ObservedImage, ObservedNetwork,
-    ObservedProject, ObservedVolume, PublishedPort,
+    ContainerId, ContainerState, Endpoint, ImageId, NetworkTrouble, Observed, ObservedContainer, ObservedImage,
+    ObservedNetwork, ObservedProject, ObservedVolume, PublishedPort,
 };
 pub use output::{LogChunk, LogQuery, Stream};
 pub use process::{ExecConfig, Process, ProcessIo, ProcessRow, Usage};
@@ -112,7 +112,7 @@ pub trait Engine: Send + Sync {
     async fn start_container(&self, id: &ContainerId) -> Result<(), EngineError>;
     /// Sends the stop signal, waits for the grace period (`None`: the container's own) and then kills. Nothing if stopped.
     async fn stop_container(&self, id: &ContainerId, grace: Option<Duration>) -> Result<Stopped, EngineError>;
-    /// Sends a signal to process 1.
+    /// Sends a signal to process 1; returns after its end if it is SIGKILL.
     async fn kill_container(&self, id: &ContainerId, signal: Signal) -> Result<(), EngineError>;
     /// Stops, then starts.
     async fn restart_container(&self, id: &ContainerId, grace: Option<Duration>) -> Result<(), EngineError>;

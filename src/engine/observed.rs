@@ -152,8 +152,17 @@ pub struct ObservedNetwork {
     pub config: NetworkConfig,
     /// Its subnets as they are, in CIDR form.
     pub subnets: Vec<String>,
-    /// Where a route of the machine leads that takes a part of them away, as that of a VPN that came later.
-    pub overshadowed: Option<String>,
+    /// Why its containers may be out of reach.
+    pub trouble: Option<NetworkTrouble>,
+}
+
+/// Why the containers of a network may be out of reach.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NetworkTrouble {
+    /// A route of the machine to here takes a part of its addresses away, as that of a VPN that came later.
+    Overshadowed(String),
+    /// Containers are connected, but somebody has taken its bridge away or down.
+    Severed,
 }
 
 /// One volume as it stands.

@@ -2,11 +2,12 @@
 //!
 //! A network that is not as the file says is made anew under its name, in a container's absence: whatever is connected is
 //! stopped before and started after, and keeps its identity. A network that somebody else made is used as it is. One whose
-//! addresses a route of somebody else's takes away, as that of a VPN, gets others, unless the file has chosen them.
+//! addresses a route of somebody else's takes away, as that of a VPN, gets others, unless the file has chosen them; and one
+//! whose bridge somebody has deleted is made anew.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::{AddressPool, NetworkConfig, Observed, ObservedNetwork};
+use crate::engine::{AddressPool, NetworkConfig, NetworkTrouble, Observed, ObservedNetwork};
 use crate::planner::error::PlanError;
 use crate::planner::plan::{Action, Cause, InUse, Plan, StepId, Warning};
 use crate::planner::{diff, hash, labels};
@@ -87,7 +88,7 @@ pub(super) fn decide(
                 return Err(PlanError::ExternalNetwork(wanted.name.clone()));
             }
             if let Some(there) = there {
-                warn_of_route(there, plan);
+                warn_of_trouble(there, plan);
             }
             fates.insert(wanted.name.clone(), Fate::Keep);
             continue;
@@ -117,22 +118,31 @@ fn compare(project: &Project, wanted: NetworkConfig, there: &ObservedNetwork, pl
             }
             _ => {
                 let chosen = wanted.pools.iter().any(|pool| pool.subnet.is_some());
-                if let Some(route) = there.overshadowed.clone().filter(|_| !chosen) {
-                    return Fate::Recreate(Box::new(wanted), Cause::Overshadowed(route));
+                match there.trouble.clone() {
+                    Some(NetworkTrouble::Severed) => return Fate::Recreate(Box::new(wanted), Cause::Severed),
+                    Some(NetworkTrouble::Overshadowed(route)) if !chosen => {
+                        return Fate::Recreate(Box::new(wanted), Cause::Overshadowed(route));
+                    }
+                    Some(NetworkTrouble::Overshadowed(_)) | None => {}
                 }
             }
         },
     }
-    warn_of_route(there, plan);
+    warn_of_trouble(there, plan);
     Fate::Keep
 }
 
-/// A network whose addresses are not ours to change.
-fn warn_of_route(there: &ObservedNetwork, plan: &mut Plan) {
-    if let Some(route) = there.overshadowed.clone() {
-        let (network, subnets) = (there.config.name.clone(), there.subnets.join(", "));
-        plan.warnings.push(Warning::Overshadowed { network, subnets, route });
-    }
+/// A network that is not ours to change.
+fn warn_of_trouble(there: &ObservedNetwork, plan: &mut Plan) {
+    let network = there.config.name.clone();
+    let warning = match there.trouble.clone() {
+        Some(NetworkTrouble::Severed) => Warning::Severed(network),
+        Some(NetworkTrouble::Overshadowed(route)) => {
+            Warning::Overshadowed { network, subnets: there.subnets.join(", "), route }
+        }
+        None => return,
+    };
+    plan.warnings.push(warning);
 }
 
 /// What a network of the project is made from.

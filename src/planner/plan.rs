@@ -301,6 +301,8 @@ pub enum Cause {
     Old,
     /// A route of somebody else leads to its addresses.
     Overshadowed(String),
+    /// Somebody has taken its bridge away under its containers.
+    Severed,
     /// A part of replacing a container.
     Replacement,
     /// An earlier command was cut short.
@@ -354,6 +356,9 @@ pub enum Warning {
         /// Where the route leads.
         route: String,
     },
+    /// The bridge of a network that is not of the project is gone.
+    #[error("the bridge of network {0} is gone or down: its containers are out of reach until they are started again")]
+    Severed(NetworkName),
     /// A volume of that name was made by somebody else; it is used as it is.
     #[error("volume {:?} already exists but was not created by Docker Compose. Use `external: true` to use an existing volume", .0.as_str())]
     ForeignVolume(VolumeName),

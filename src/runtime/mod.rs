@@ -250,9 +250,9 @@ fn missing(id: &ContainerId) -> EngineError {
     EngineError::NotFound(Subject::Container(id.short().to_owned()))
 }
 
-fn observed_network(network: NetworkRecord, overshadowed: Option<String>) -> ObservedNetwork {
+fn observed_network(network: NetworkRecord, trouble: Option<NetworkTrouble>) -> ObservedNetwork {
     let subnets = network.subnets.into_iter().map(|subnet| subnet.cidr.to_string()).collect();
-    ObservedNetwork { id: network.id, config: network.config, subnets, overshadowed }
+    ObservedNetwork { id: network.id, config: network.config, subnets, trouble }
 }
 
 fn network_error(verb: &'static str, name: &NetworkName, error: NetworkError) -> EngineError {
@@ -318,10 +318,10 @@ impl Engine for Runtime {
         let networks = Networks::new(self.layout.clone());
         let failed = |error| EngineError::Failed { verb: "read", subject: Subject::Machine, source: Box::new(error) };
         let all = networks.list().map_err(failed)?;
-        let mut overshadowed = networks.overshadowed(&all).map_err(failed)?;
+        let mut troubles = networks.troubles(&all).map_err(failed)?;
         let observed = |network: NetworkRecord| {
-            let route = overshadowed.remove(&network.id).map(|route| route.to_string());
-            observed_network(network, route)
+            let trouble = troubles.remove(&network.id);
+            observed_network(network, trouble)
         };
         Ok(all.into_iter().map(observed).collect())
     }

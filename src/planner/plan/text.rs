@@ -100,6 +100,7 @@ impl fmt::Display for Cause {
             Cause::NetworkRecreated(name) => write!(out, "network {name} is recreated"),
             Cause::VolumeRecreated(name) => write!(out, "volume {name} is recreated"),
             Cause::NotConnected(name) => write!(out, "not connected to network {name}"),
+            Cause::Severed => write!(out, "its bridge is gone or down under its containers"),
             Cause::Overshadowed(route) => write!(out, "a route of this machine to {route} takes its addresses away"),
             Cause::NotMounted(name) => write!(out, "volume {name} is not mounted"),
             Cause::Old => out.write_str("fetched too long ago"),

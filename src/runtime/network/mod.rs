@@ -17,7 +17,6 @@ mod loopback;
 pub mod netlink;
 pub mod nft;
 pub mod occupant;
-mod overshadowed;
 pub mod pools;
 pub mod ports;
 pub mod proxy;
@@ -27,6 +26,7 @@ pub mod resolver;
 pub mod servers;
 mod shared;
 pub mod subnets;
+mod trouble;
 pub mod veth;
 
 use std::fs::{self, File};

@@ -48,6 +48,8 @@ pub(super) struct Active {
     /// Wait for its end.
     pub(super) stoppers: Vec<Client>,
     pub(super) waiters: Vec<(WaitFor, Client)>,
+    /// Who has killed the present run.
+    pub(super) killers: Vec<Client>,
     /// What the user asked for, to be told when it is done.
     pub(super) asked: Option<Next>,
     /// How the stop that was asked for went.
@@ -108,6 +110,7 @@ impl Active {
             starters: Vec::new(),
             stoppers: Vec::new(),
             waiters: Vec::new(),
+            killers: Vec::new(),
             asked: None,
             stopped: Stopped::InOrder,
         }

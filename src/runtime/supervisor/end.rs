@@ -105,6 +105,9 @@ impl Supervisor {
             client.tell(Answer::Status(status));
         }
         let Some(active) = self.containers.get_mut(id) else { return };
+        for client in active.killers.drain(..) {
+            client.tell(Answer::Done);
+        }
         match active.state {
             State::Waiting { tries: Tries { delay, .. } } => self.arm(id, delay),
             State::Starting { .. } => self.spawn(id),

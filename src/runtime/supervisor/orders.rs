@@ -71,7 +71,11 @@ impl Supervisor {
         if ends {
             self.write(id);
         }
-        client.tell(Answer::Done);
+        match self.containers.get_mut(id).filter(|active| signal == Signal::KILL && active.run.is_some()) {
+            // Nobody survives it: whoever looks next finds it ended.
+            Some(active) => active.killers.push(client),
+            None => drop(client.tell(Answer::Done)),
+        }
         self.answer(id);
     }
 

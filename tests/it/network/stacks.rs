@@ -1,5 +1,8 @@
 //! Networks as a compose file has them, from `up` to `down`.
 
+use xcompose::runtime::layout::Layout;
+use xcompose::runtime::network::Networks;
+
 use crate::network::support::{apart, link_exists, run};
 use crate::scenarios::leftovers;
 use crate::support::{Machine, cannot_run, eventually};
@@ -380,6 +383,46 @@ fn a_network_gets_other_addresses_when_a_vpn_takes_some_unless_the_file_has_chos
         assert!(addresses().contains(" 172.18.0.2/16"), "{}", addresses());
         let told = up(&machine, "p");
         assert!(told.contains("Container p-a-1 Running"), "{told}");
+        ends(&machine, &["p"]);
+    });
+}
+
+#[test]
+fn a_bridge_that_somebody_deleted_is_made_anew_under_containers_that_stay_the_same() {
+    if cannot_run() {
+        return;
+    }
+    apart(|| {
+        let machine = machine(&format!(
+            "services: {{a: {{{WAITS}}}, b: {{{WAITS}}}, c: {{{WAITS}, networks: [common]}}}}\n\
+             networks: {{common: {{external: true}}}}"
+        ));
+        machine.xcompose(["network", "create", "common"]).ok();
+        up(&machine, "p");
+        let networks = Networks::new(Layout::new(machine.data(), machine.run()));
+        let ids = || machine.xcompose(["-p", "p", "ps", "-q"]).ok().stdout();
+        let containers = ids();
+        for (network, what) in [("p_default", "del"), ("p_default", "set"), ("common", "del")] {
+            let bridge = networks.find(&network.parse().unwrap()).unwrap().bridge;
+            let state: &[&str] = if what == "set" { &["down"] } else { &[] };
+            run(&[&["ip", "link", what, &bridge], state].concat());
+            let told = up(&machine, "p");
+            if network == "common" {
+                assert!(told.contains("the bridge of network common is gone or down"), "{told}");
+                assert!(told.contains("Container p-c-1 Running"), "{told}");
+                machine.xcompose(["-p", "p", "restart", "c"]).ok();
+            } else {
+                assert!(
+                    told.contains("Network p_default Created") && told.contains("Container p-a-1 Started"),
+                    "{told}"
+                );
+                exec(&machine, "p", "a", &["ping", "-c", "1", "-W", "5", "b"]);
+            }
+            assert!(!up(&machine, "p").contains("gone or down"));
+            assert_eq!(ids(), containers, "the same containers");
+        }
+        machine.xcompose(["-p", "p", "down"]).ok();
+        machine.xcompose(["network", "rm", "common"]).ok();
         ends(&machine, &["p"]);
     });
 }

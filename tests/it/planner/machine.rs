@@ -297,7 +297,7 @@ impl Engine for Machine {
             id: id.clone(),
             config: config.clone(),
             subnets: Vec::new(),
-            overshadowed: None,
+            trouble: None,
         });
         Ok(id)
     }

@@ -36,7 +36,7 @@ fn foreign_network(machine: &Machine, name: &str, project: Option<&str>) {
             id: "foreign".to_owned(),
             config,
             subnets: Vec::new(),
-            overshadowed: None,
+            trouble: None,
         });
     });
 }

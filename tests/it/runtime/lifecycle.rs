@@ -45,6 +45,24 @@ fn a_stop_waits_for_a_program_that_handles_its_signal_and_kills_one_that_does_no
 }
 
 #[test]
+fn what_is_killed_has_ended_when_that_returns_so_that_a_start_starts_it() {
+    if cannot_run() {
+        return;
+    }
+    let stack = Stack::new("killed");
+    let mut config = stack.config("a", "exec sleep 1000");
+    config.restart = Restart::Always;
+    let id = stack.create(&config);
+    for _ in 0..20 {
+        stack.wait(stack.runtime.start_container(&id)).unwrap();
+        assert!(matches!(stack.observed(&id).state, ContainerState::Running { .. }));
+        stack.wait(stack.runtime.kill_container(&id, Signal::KILL)).unwrap();
+        assert!(matches!(stack.observed(&id).state, ContainerState::Exited { status: 137, .. }));
+    }
+    stack.down();
+}
+
+#[test]
 fn a_policy_restarts_until_its_limit_and_counts() {
     if cannot_run() {
         return;
