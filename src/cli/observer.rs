@@ -35,6 +35,8 @@ pub struct Shown<'a> {
 struct Building {
     partial: Vec<u8>,
     last: VecDeque<String>,
+    /// Where in the Dockerfile each step stands, and what it is.
+    steps: BTreeMap<String, (String, String)>,
 }
 
 impl<'a> Shown<'a> {
@@ -82,12 +84,14 @@ impl<'a> Shown<'a> {
                 if plain {
                     self.ui.say(&format!("{image} #{id} {text}"));
                 }
-                self.working(image, text);
+                self.step(image, &id, Phase::Working, Some(text), None);
             }
             Progress::Done { id, cached } => {
                 if plain {
                     self.ui.say(&format!("{image} #{id} {}", if cached { "CACHED" } else { "DONE" }));
                 }
+                let text = cached.then(|| format!("CACHED {}", self.step_text(image, &id)));
+                self.step(image, &id, Phase::Done, text, None);
             }
             Progress::Output { id, bytes } => {
                 for line in self.lines(image, &bytes) {
@@ -101,11 +105,37 @@ impl<'a> Shown<'a> {
             }
             Progress::Warning { text } => self.ui.warn(&text),
             Progress::Bytes { id, done, total } => {
-                let human = crate::values::byte_size::human;
-                let of = total.map_or_else(String::new, |total| format!("/{}", human(total)));
-                self.working(image, format!("{id} {}{of}", human(done)));
+                self.step(image, &id, Phase::Working, None, total.map(|total| (done, total)));
             }
         }
+    }
+
+    /// What is known of a step by now; `[2/5] RUN make` is the step `[2/5]`.
+    fn step(&self, image: &str, id: &str, phase: Phase, text: Option<String>, amount: Option<(u64, u64)>) {
+        if self.ui.look().progress == Mode::Plain || self.ui.builds_are_quiet() {
+            return;
+        }
+        let (place, text) = {
+            let mut builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
+            let steps = &mut builds.entry(image.to_owned()).or_default().steps;
+            let (place, known) = steps.entry(id.to_owned()).or_default();
+            if let Some(text) = text {
+                let end = text.find("] ").filter(|_| place.is_empty()).map_or(0, |at| at + 1);
+                if end > 0 {
+                    text[..end].clone_into(place);
+                }
+                text[end..].trim_start().clone_into(known);
+            }
+            (place.clone(), known.clone())
+        };
+        self.working(image, String::new());
+        self.ui.part(&PartNews { parent: format!("Image {image}"), id: place, phase, text, amount });
+    }
+
+    fn step_text(&self, image: &str, id: &str) -> String {
+        let builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
+        let step = builds.get(image).and_then(|building| building.steps.get(id));
+        step.map(|(_, text)| text.clone()).unwrap_or_default()
     }
 
     /// News of an image's layer on its way.
@@ -143,9 +173,9 @@ impl<'a> Shown<'a> {
         }
     }
 
-    /// Only a table shows what a build is about from moment to moment.
+    /// A table shows what a build is about from moment to moment, and whoever reads objects is told.
     fn working(&self, image: &str, details: String) {
-        if self.ui.look().progress == Mode::Tty && !self.ui.builds_are_quiet() {
+        if self.ui.look().progress != Mode::Plain && !self.ui.builds_are_quiet() {
             let (id, text) = (format!("Image {image}"), "Building".to_owned());
             self.ui.news(News { id, phase: Phase::Working, text, details });
         }

@@ -1,6 +1,7 @@
-//! Parts of a thing under way: the layers of an image that travels, with how far each is, how fast, and how long it takes yet.
+//! Parts of a thing under way: the layers of an image that travels, the steps of one that is built, with how far each is, how fast,
+//! and how long it takes yet.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cli::ui::progress::Phase;
 use crate::values::byte_size;
@@ -32,6 +33,21 @@ struct Part {
     amount: Option<(u64, u64)>,
     /// When bytes were first told of, and how many there were then.
     began: Option<(Instant, u64)>,
+    /// When it was first told of.
+    since: Instant,
+    /// How long it took.
+    took: Option<Duration>,
+}
+
+/// What is shown of a part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PartLine {
+    /// What it is.
+    pub text: String,
+    /// How far it is, in numbers.
+    pub amount: String,
+    /// How long that has taken.
+    pub elapsed: Option<Duration>,
 }
 
 impl Parts {
@@ -40,12 +56,14 @@ impl Parts {
         let known = self.0.iter().position(|part| part.id == news.id);
         let at = known.unwrap_or_else(|| {
             let (id, text) = (news.id.clone(), String::new());
-            self.0.push(Part { id, phase: Phase::Working, text, amount: None, began: None });
+            let since = Instant::now();
+            self.0.push(Part { id, phase: Phase::Working, text, amount: None, began: None, since, took: None });
             self.0.len() - 1
         });
         let Some(part) = self.0.get_mut(at) else { return false };
         let fresh = part.text != news.text;
         part.phase = news.phase;
+        part.took = (news.phase != Phase::Working).then(|| part.since.elapsed());
         part.text.clone_from(&news.text);
         if let Some((done, _)) = news.amount {
             part.began.get_or_insert((Instant::now(), done));
@@ -66,21 +84,28 @@ impl Parts {
         }
     }
 
-    /// A line each, no more than `most`: if they are more, those under way, and how many there are besides.
-    pub fn lines(&self, most: usize) -> Vec<String> {
+    /// A line each, no more than `most`: if they are more, those under way and the last ones, and how many there are besides.
+    pub fn lines(&self, most: usize) -> Vec<PartLine> {
         if self.0.len() <= most {
             return self.0.iter().map(Part::line).collect();
         }
         let Some(space) = most.checked_sub(1) else { return Vec::new() };
-        let working = self.0.iter().filter(|part| part.phase == Phase::Working);
-        let mut lines: Vec<String> = working.take(space).map(Part::line).collect();
-        lines.push(format!("… and {} more", self.0.len() - lines.len()));
+        let (working, others): (Vec<usize>, Vec<usize>) =
+            (0..self.0.len()).partition(|at| self.0[*at].phase == Phase::Working);
+        let mut kept: Vec<usize> = working.into_iter().chain(others.into_iter().rev()).take(space).collect();
+        kept.sort_unstable();
+        let mut lines: Vec<PartLine> = kept.into_iter().map(|at| self.0[at].line()).collect();
+        lines.push(PartLine {
+            text: format!("… and {} more", self.0.len() - lines.len()),
+            amount: String::new(),
+            elapsed: None,
+        });
         lines
     }
 }
 
 impl Part {
-    fn line(&self) -> String {
+    fn line(&self) -> PartLine {
         let amount = match (self.amount, self.began, self.phase) {
             (Some((done, total)), Some((time, first)), Phase::Working) if done < total => {
                 format!(" {} {}", bar(done, total), measure(done, total, rate(done, first, time)))
@@ -88,7 +113,8 @@ impl Part {
             (Some((_, total)), _, Phase::Working) => format!(" {}", byte_size::human(total)),
             _ => String::new(),
         };
-        format!("{} {}{amount}", self.id, self.text)
+        let elapsed = Some(self.took.unwrap_or_else(|| self.since.elapsed()));
+        PartLine { text: format!("{} {}", self.id, self.text), amount, elapsed }
     }
 }
 
@@ -141,11 +167,12 @@ mod tests {
         assert!(!parts.news(&news("a", Phase::Working, "Downloading", Some((75, 100)))), "only numbers");
         parts.news(&news("b", Phase::Done, "Already exists", None));
         parts.news(&news("c", Phase::Working, "Extracting", Some((2000, 2000))));
-        let lines = parts.lines(3);
+        let texts = |most| parts.lines(most).into_iter().map(|line| line.text + &line.amount).collect::<Vec<_>>();
+        let lines = texts(3);
         assert!(lines[0].starts_with("a Downloading [===============>    ] 75B/100B"), "{lines:?}");
         assert_eq!(lines[1..], ["b Already exists", "c Extracting 2kB"]);
-        assert_eq!(parts.lines(2)[1], "… and 2 more");
-        assert_eq!(parts.lines(0), [""; 0]);
+        assert_eq!(texts(2)[1], "… and 2 more");
+        assert_eq!(texts(0), [""; 0]);
         assert!(parts.sum().starts_with("2.08kB/2.1kB"), "{}", parts.sum());
     }
 

@@ -4,7 +4,7 @@
 use std::io::Write;
 use std::time::Instant;
 
-use crate::cli::ui::parts::{PartNews, Parts};
+use crate::cli::ui::parts::{PartLine, PartNews, Parts};
 use crate::cli::ui::style;
 
 /// How progress is shown.
@@ -196,7 +196,7 @@ impl Progress {
                 if row.news.phase == Phase::Working {
                     let parts = row.parts.lines(space);
                     space -= parts.len();
-                    lines.extend(parts.iter().map(|part| cut(&format!("   {part}"), screen.columns)));
+                    lines.extend(parts.iter().map(|part| self.part_line(part, screen)));
                 }
             }
         } else {
@@ -248,8 +248,23 @@ impl Progress {
         // The mark and the blanks around it take three columns, the blank before the timer one.
         let room = screen.columns.saturating_sub(3 + 1 + timer.chars().count() + 1);
         let text = cut(text.trim_end(), room);
+        self.timed(mark, colour, &text, room, &timer)
+    }
+
+    /// `   a3ed95caeb02 Pull complete                      0.3s`, below the line of what it is a part of.
+    fn part_line(&self, part: &PartLine, screen: Screen) -> String {
+        let text = format!("  {}", part.text);
+        let Some(elapsed) = part.elapsed else { return cut(&format!(" {text}"), screen.columns) };
+        let timer = format!("{:.1}s", elapsed.as_secs_f64());
+        let room = screen.columns.saturating_sub(3 + 1 + timer.chars().count() + 1);
+        // A long command gives way to numbers, which change.
+        let text = cut(&text, room.saturating_sub(part.amount.chars().count()));
+        self.timed(" ", style::BLUE, &cut(&format!("{text}{}", part.amount), room), room, &timer)
+    }
+
+    fn timed(&self, mark: &str, colour: &str, text: &str, room: usize, timer: &str) -> String {
         if self.colour {
-            let (mark, timer) = (style::coloured(mark, colour), style::coloured(&timer, style::BLUE));
+            let (mark, timer) = (style::coloured(mark, colour), style::coloured(timer, style::BLUE));
             format!(" {mark} {text:<room$} {timer}")
         } else {
             format!(" {mark} {text:<room$} {timer}")

@@ -3,7 +3,7 @@
 //! Layers come in side by side, and each is unpacked while it comes in. Nothing of it is visible until its digests are right, and
 //! the image until everything is on disk. What has come in stays when a pull is cut short, and the next one goes on from there.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -37,6 +37,9 @@ const ATTEMPTS: u32 = 5;
 
 /// How often a layer tells how far it is.
 const NEWS: Duration = Duration::from_millis(50);
+
+/// How often whoever waits for a pull is asked whether they still do.
+const CALLER_CHECK: Duration = Duration::from_millis(250);
 
 /// The longest document of an image.
 const CONFIG_LIMIT: u64 = 16 << 20;
@@ -124,12 +127,32 @@ pub(in crate::runtime) async fn pull(
     pull.by_any_way(&access).await.map_err(|error| engine_error("pull", name, error))
 }
 
-/// The same for whoever may wait, and tells nobody.
-pub(in crate::runtime) fn pull_blocking(store: &Store, name: &ImageRef) -> Result<Pulled, EngineError> {
+/// The same for whoever may wait: hears how many of all bytes are there, and is asked now and then whether it is over; `None` then.
+pub(in crate::runtime) fn pull_blocking(
+    store: &Store,
+    name: &ImageRef,
+    tell: impl Fn(u64, u64),
+    is_over: impl Fn() -> bool,
+) -> Result<Option<Pulled>, EngineError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(failed("pull", Subject::Image(name.to_string())))?;
-    let (sender, _) = mpsc::channel(1);
-    runtime.block_on(pull(store, name, None, Arc::new(Semaphore::new(DOWNLOADS)), sender))
+    runtime.block_on(async {
+        let (sender, mut news) = mpsc::channel(64);
+        let mut pull = std::pin::pin!(pull(store, name, None, Arc::new(Semaphore::new(DOWNLOADS)), sender));
+        let mut tick = tokio::time::interval(CALLER_CHECK);
+        let mut layers = BTreeMap::new();
+        loop {
+            tokio::select! {
+                done = &mut pull => return done.map(Some),
+                Some(progress) = news.recv() => if let Progress::Bytes { id, done, total: Some(total) } = progress {
+                    layers.insert(id, (done, total));
+                    let (done, total) = layers.values().fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+                    tell(done, total);
+                },
+                _ = tick.tick() => if is_over() { return Ok(None) },
+            }
+        }
+    })
 }
 
 /// A blob that is small, read as a whole; `what` it is. More than `limit` bytes are refused.

@@ -233,13 +233,13 @@ impl Builder<'_> {
 
     /// The layers of another stage, or of an image.
     pub(in crate::runtime::build) fn layers_of(&self, stage: usize, from: &str) -> Result<Vec<String>, Fault> {
-        let image = |name: &str| Ok(self.image(name)?.document.rootfs.diff_ids);
+        let image = |name: &str| Ok(self.image(None, name)?.0.document.rootfs.diff_ids);
         match find(self.job.contexts, &self.job.stages[..stage], from) {
             Base::Stage(number) => Ok(self.earlier(number)?.document.rootfs.diff_ids.clone()),
             Base::Scratch => Ok(Vec::new()),
             Base::Image(name) => image(&name),
             Base::Context(name) => match self.job.contexts.image(&name) {
-                Some(named) => Ok(self.named_image(named)?.document.rootfs.diff_ids),
+                Some(named) => Ok(self.named_image(None, named)?.0.document.rootfs.diff_ids),
                 None => Err(Fault::at(from, format!("the context {from} is a folder, not an image"))),
             },
         }

@@ -186,7 +186,7 @@ impl<'a> Builder<'a> {
                     number,
                     &step,
                     format!("{number}.1.{}", index + 1),
-                    &format!("[{label}on build]"),
+                    &format!("[{label}on build {}]", index + 1),
                 )?;
             }
         }
@@ -209,9 +209,15 @@ impl<'a> Builder<'a> {
         Ok(match base {
             Base::Scratch => (State::scratch(), true),
             Base::Stage(number) => (State::following(self.earlier(*number)?), true),
-            Base::Image(name) => (State::on(self.image(name)?.document), true),
+            Base::Image(name) => {
+                let (image, cached) = self.image(Some(at.id), name)?;
+                (State::on(image.document), cached)
+            }
             Base::Context(name) => match self.job.contexts.image(name) {
-                Some(image) => (State::on(self.named_image(image)?.document), true),
+                Some(image) => {
+                    let (image, cached) = self.named_image(Some(at.id), image)?;
+                    (State::on(image.document), cached)
+                }
                 None => {
                     let mut state = State::scratch();
                     let cached = self.whole_context(&mut state, at, name)?;
@@ -236,28 +242,37 @@ impl<'a> Builder<'a> {
         })
     }
 
-    /// An image of the store, pulled if it is not there or is to be as new as its registry's.
-    fn image(&self, name: &str) -> Result<Image, Fault> {
+    /// An image of the store, pulled if it is not there or is to be as new as its registry's, and whether that was so already. A
+    /// stage's `FROM` tells how far it is.
+    fn image(&self, step: Option<&str>, name: &str) -> Result<(Image, bool), Fault> {
         let store = self.job.store;
         if let Some(image) = store.find(name)?.filter(|_| !self.job.config.pull) {
-            return Ok(image);
+            return Ok((image, true));
         }
         let missing = |reason: String| {
             Fault::at(name, format!("the image {name} is not in the store and cannot be pulled: {reason}"))
         };
         let reference: ImageRef = name.parse().map_err(|error: InvalidImageRef| missing(error.to_string()))?;
-        pull_blocking(store, &reference).map_err(|error| {
+        let tell = |done, total| {
+            if let Some(id) = step.map(str::to_owned) {
+                // Numbers are left out where nobody keeps up.
+                let _ = self.job.progress.try_send(Progress::Bytes { id, done, total: Some(total) });
+            }
+        };
+        let pulled = pull_blocking(store, &reference, tell, || self.is_over()).map_err(|error| {
             let causes = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
             missing(causes.map(ToString::to_string).collect::<Vec<_>>().join(": "))
         })?;
-        store.find(name)?.ok_or_else(|| missing("it is gone again".to_owned()))
+        let Some(pulled) = pulled else { return Err(cancelled().into()) };
+        let image = store.find(name)?.ok_or_else(|| missing("it is gone again".to_owned()))?;
+        Ok((image, !pulled.fresh))
     }
 
     /// The image of a named context: what is there is what was meant, as it may just have been built.
-    fn named_image(&self, image: &ImageRef) -> Result<Image, Fault> {
+    fn named_image(&self, step: Option<&str>, image: &ImageRef) -> Result<(Image, bool), Fault> {
         match self.job.store.resolve(image)? {
-            Some(found) => Ok(found),
-            None => self.image(&image.to_string()),
+            Some(found) => Ok((found, true)),
+            None => self.image(step, &image.to_string()),
         }
     }
 
