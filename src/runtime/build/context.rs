@@ -13,8 +13,9 @@ use nix::fcntl::OFlag;
 use crate::engine::{BuildConfig, ContextSource, DockerfileSource, EngineError, Subject};
 use crate::runtime::build::fault::during;
 use crate::runtime::build::ignore::Ignore;
+use crate::runtime::build::remote;
 use crate::runtime::git::{self, Keep, Repository};
-use crate::runtime::image::compression::{Limit, decompress};
+use crate::runtime::image::compression::{Limit, decompress, is_archive};
 use crate::runtime::image::staging::Staging;
 use crate::runtime::image::tree::{empty_folder, open_directory, open_in};
 use crate::runtime::image::unpack::{self, Whiteouts, unpack};
@@ -125,12 +126,25 @@ fn folder(source: &ContextSource, place: &Path, cancelled: &(dyn Fn() -> bool + 
                 git::fetch(&repository, place, Keep::Nothing, cancelled)
                     .map_err(during("fetch the build context", Path::new(address)))
             }
-            None => Err(wrong(Path::new(address), "a build context that is neither a directory nor a git repository")),
+            None if remote::is_web(address) => downloaded(address, place, cancelled),
+            None => Err(wrong(
+                Path::new(address),
+                "a build context that is neither a directory, nor a git repository, nor an address of the web",
+            )),
         },
         ContextSource::Image(image) => {
             Err(wrong(Path::new(&image.to_string()), "an image can't be the context itself, only a named one"))
         }
     }
+}
+
+/// An archive of the web, unpacked; anything else is a Dockerfile with nothing beside it, as with Docker.
+fn downloaded(address: &str, place: &Path, cancelled: &(dyn Fn() -> bool + Sync)) -> Result<PathBuf, EngineError> {
+    let shown = Path::new(address);
+    let fetched = remote::fetch(address, "Dockerfile", None, place.with_extension("download"), cancelled)
+        .map_err(during("fetch the build context", shown))?;
+    let open = || File::open(fetched.folder.join("Dockerfile")).map_err(during("read the build context", shown));
+    if is_archive(open()?) { unpacked(open()?, shown, place) } else { Ok(fetched.folder) }
 }
 
 fn unpacked(file: File, path: &Path, place: &Path) -> Result<PathBuf, EngineError> {

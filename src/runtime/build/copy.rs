@@ -5,7 +5,7 @@
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -18,8 +18,7 @@ use nix::unistd::{Gid, Uid, fchown, fchownat, symlinkat};
 
 use crate::runtime::build::mode::Chmod;
 use crate::runtime::build::source::{Item, Origin, Selected};
-use crate::runtime::image::archive_reader::ArchiveReader;
-use crate::runtime::image::compression::{Compression, Limit, decompress};
+use crate::runtime::image::compression::{Limit, decompress, is_archive};
 use crate::runtime::image::pack::{attribute, attribute_names};
 use crate::runtime::image::tree::{kind, open_directory_in, open_in, remove_in, status};
 use crate::runtime::image::unpack::{self, Whiteouts, allowed, make_directories, set_attribute, unpack};
@@ -309,23 +308,7 @@ fn unpack_archive(
         return Ok(false);
     }
     let open = || open_in(&origin.root, &item.path, OFlag::O_RDONLY).or_os("open", shown(&item.path)).map(File::from);
-    let mut start = Vec::new();
-    open()?.take(6).read_to_end(&mut start).or_os("read", shown(&item.path))?;
-    if let Compression::Unreadable(packed) = Compression::of(&start) {
-        let name = item.path.to_string_lossy();
-        // What is packed and no archive is copied; only the name tells which it is.
-        let archive = [".tar.", ".txz", ".tbz", ".tlz"].iter().any(|part| name.contains(part));
-        return if archive {
-            Err(CopyError::Invalid(format!("the archive {name} is packed with {packed}; gzip and zstd can be read")))
-        } else {
-            Ok(false)
-        };
-    }
-    let is_archive = match decompress(open()?, Limit::default()) {
-        Ok((_, input)) => matches!(ArchiveReader::new(input).next_entry(), Ok(Some(_))),
-        Err(_) => false,
-    };
-    if !is_archive {
+    if !is_archive(open()?) {
         return Ok(false);
     }
     directory(root, base, manner)?;

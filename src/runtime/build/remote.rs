@@ -51,6 +51,11 @@ pub(super) enum RemoteError {
     Io(#[from] io::Error),
 }
 
+/// Whether this is an address of the web.
+pub(super) fn is_web(source: &str) -> bool {
+    source.starts_with("http://") || source.starts_with("https://")
+}
+
 /// The name of the file that an address leads to; `None` if it says none.
 pub(super) fn file_name(address: &str) -> Option<String> {
     let url = Url::parse(address).ok()?;

@@ -2,9 +2,12 @@
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use crate::runtime::image::archive_reader::ArchiveError;
+use crate::runtime::image::archive_reader::{ArchiveError, ArchiveReader};
 
 const BUFFER: usize = 256 * 1024;
+
+/// KiB that an xz archive may want for being unpacked: eight times what its highest level wants.
+const XZ_MEMORY: u32 = 512 << 10;
 
 /// How an archive is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,8 +18,10 @@ pub(in crate::runtime) enum Compression {
     Gzip,
     /// RFC 8878.
     Zstd,
-    /// Known, not read.
-    Unreadable(&'static str),
+    /// Of bzip2.
+    Bzip2,
+    /// Of xz.
+    Xz,
 }
 
 impl Compression {
@@ -25,8 +30,8 @@ impl Compression {
         match start {
             [0x1f, 0x8b, ..] => Compression::Gzip,
             [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Compression::Zstd,
-            [b'B', b'Z', b'h', ..] => Compression::Unreadable("bzip2"),
-            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Unreadable("xz"),
+            [b'B', b'Z', b'h', ..] => Compression::Bzip2,
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Compression::Xz,
             _ => Compression::None,
         }
     }
@@ -36,7 +41,10 @@ impl Compression {
         match self {
             Compression::Gzip => "application/vnd.oci.image.layer.v1.tar+gzip",
             Compression::Zstd => "application/vnd.oci.image.layer.v1.tar+zstd",
-            Compression::None | Compression::Unreadable(_) => "application/vnd.oci.image.layer.v1.tar",
+            Compression::None => "application/vnd.oci.image.layer.v1.tar",
+            // No specification names these; Docker reads a layer by its first bytes, too.
+            Compression::Bzip2 => "application/vnd.oci.image.layer.v1.tar+bzip2",
+            Compression::Xz => "application/vnd.oci.image.layer.v1.tar+xz",
         }
     }
 }
@@ -70,14 +78,18 @@ pub(in crate::runtime) fn decompress<'a>(
         Compression::None => return Ok((compression, Box::new(input))),
         Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(input)),
         Compression::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(input)?),
-        Compression::Unreadable(name) => {
-            return Err(ArchiveError::Read(io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!("it is packed with {name}; gzip and zstd can be read"),
-            )));
-        }
+        Compression::Bzip2 => Box::new(bzip2::bufread::MultiBzDecoder::new(input)),
+        Compression::Xz => Box::new(lzma_rust2::XzReader::new_mem_limit(input, true, XZ_MEMORY)),
     };
     Ok((compression, Box::new(Bounded { inner: reader, consumed: count, limit, produced: 0 })))
+}
+
+/// Whether this is an archive, packed or not.
+pub(in crate::runtime) fn is_archive(input: impl Read + Send) -> bool {
+    match decompress(input, Limit::default()) {
+        Ok((_, input)) => matches!(ArchiveReader::new(input).next_entry(), Ok(Some(_))),
+        Err(_) => false,
+    }
 }
 
 struct Counted<R> {
@@ -191,9 +203,25 @@ mod tests {
             });
             assert_eq!((found, read.unwrap()), (kind, text.clone()));
         }
-        let Err(error) = decompress(&b"\xfd7zXZ\0rest"[..], Limit::default()) else { panic!("xz is not read") };
-        let error = std::error::Error::source(&error).unwrap().to_string();
-        assert!(error.contains("xz"), "{error}");
+    }
+
+    #[test]
+    fn bzip2_and_xz_are_read_too_and_a_damaged_one_is_an_error() {
+        // Of `printf 'some text\n'`.
+        let bzip2 = "QlpoOTFBWSZTWRBpYvUAAANRgAAQQAACAoxAIAAiAxqEMCJy1xgeLuSKcKEgINLF6g==";
+        let xz = "/Td6WFoAAATm1rRGAgAhARYAAAB0L+WjAQAJc29tZSB0ZXh0CgAAAIBBSQ0R2v4bAAEiChUa4WcftvN9AQAAAAAEWVo=";
+        for (packed, kind) in [(bzip2, Compression::Bzip2), (xz, Compression::Xz)] {
+            let mut packed = data_encoding::BASE64.decode(packed.as_bytes()).unwrap();
+            let read = |packed: &[u8]| {
+                let (found, mut reader) = decompress(packed, Limit::default()).unwrap();
+                let mut bytes = Vec::new();
+                reader.read_to_end(&mut bytes).map(|_| (found, bytes))
+            };
+            assert_eq!(read(&packed).unwrap(), (kind, b"some text\n".to_vec()));
+            assert!(read(&packed[..packed.len() - 9]).is_err());
+            packed[30] ^= 0xff;
+            assert!(read(&packed).is_err());
+        }
     }
 
     #[test]

@@ -26,7 +26,7 @@ pub(super) enum Far {
 impl Builder<'_> {
     pub(super) fn add(&self, state: &mut State, at: At<'_>, add: &Copy) -> Result<bool, Fault> {
         let sources = state.words(&add.sources, self.job.file.escape)?;
-        let remote = |source: &String| Repository::parse(source).is_some() || is_web(source);
+        let remote = |source: &String| Repository::parse(source).is_some() || remote::is_web(source);
         let (far, near): (Vec<String>, Vec<String>) = sources.into_iter().partition(remote);
         if let (Some(checksum), true) = (&add.checksum, far.is_empty()) {
             return Err(Fault::at(checksum, "--checksum is for sources from the network"));
@@ -112,8 +112,4 @@ impl Far {
             }
         }
     }
-}
-
-fn is_web(source: &str) -> bool {
-    source.starts_with("http://") || source.starts_with("https://")
 }

@@ -10,6 +10,7 @@ mod workshop;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::io::Write;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::Path;
 
@@ -275,10 +276,15 @@ fn archives_are_unpacked_by_add_alone() {
     let archive = super::raw::Raw::default().folder("d").file("d/x", "inside").file(".wh.plain", "no mark").end();
     fs::write(shop.context.join("a.tar"), &archive).unwrap();
     fs::write(shop.context.join("a.tar.zst"), zstd::encode_all(&archive[..], 1).unwrap()).unwrap();
+    let mut packed = bzip2::write::BzEncoder::new(Vec::new(), bzip2::Compression::fast());
+    packed.write_all(&archive).unwrap();
+    fs::write(shop.context.join("a.tbz"), packed.finish().unwrap()).unwrap();
     shop.write("plain.txt", "plain");
-    let (image, _) = shop.build("FROM scratch\nADD a.tar /one\nADD a.tar.zst /two/\nADD plain.txt /\nCOPY a.tar /\n");
-    assert_eq!(read(&image, "one/d/x"), "inside");
-    assert_eq!(read(&image, "two/d/x"), "inside");
+    let (image, _) = shop
+        .build("FROM scratch\nADD a.tar /one\nADD a.tar.zst /two/\nADD a.tbz /three/\nADD plain.txt /\nCOPY a.tar /\n");
+    for folder in ["one", "two", "three"] {
+        assert_eq!(read(&image, &format!("{folder}/d/x")), "inside");
+    }
     assert_eq!(read(&image, "one/.wh.plain"), "no mark");
     assert_eq!(read(&image, "plain.txt"), "plain");
     assert_eq!(fs::read(find(&image, "a.tar")).unwrap(), archive);

@@ -5,6 +5,9 @@ use std::process::Command;
 
 use xcompose::engine::ContextSource;
 
+use crate::images::raw::chain;
+use crate::images::registries::{Answer, Scripted};
+
 use super::workshop::{Workshop, exists, read};
 use crate::support::git::Repositories;
 use crate::support::{cannot_run, finish};
@@ -46,6 +49,33 @@ fn an_archive_is_a_context() {
     shop.config.context = ContextSource::Archive(archive);
     let (image, _) = shop.build("");
     assert_eq!(read(&image, "file"), "packed");
+}
+
+#[test]
+fn an_address_of_the_web_is_a_context_as_an_archive_or_as_a_dockerfile_alone() {
+    if cannot_run() {
+        return;
+    }
+    let mut shop = Workshop::new();
+    shop.write("Dockerfile", "FROM scratch\nCOPY dir /\n");
+    shop.write("dir/file", "from afar");
+    let packed =
+        finish(Command::new("tar").args(["-czf", "-", "-C"]).arg(&shop.context).arg(".")).ok().bytes().to_vec();
+    let server = Scripted::new(move |asked, _| match asked.path.as_str() {
+        "/context.tar.gz" => Answer::new("200 OK", packed.clone()),
+        "/plain" => Answer::new("200 OK", "FROM busybox\nRUN echo alone > /told\n"),
+        _ => Answer::new("404 Not Found", ""),
+    });
+    let address = |path: &str| ContextSource::Remote(format!("http://{}/{path}", server.address));
+    shop.config.context = address("context.tar.gz");
+    let (image, _) = shop.build("");
+    assert_eq!(read(&image, "file"), "from afar");
+    shop.config.context = address("plain");
+    let (image, _) = shop.build("");
+    assert_eq!(read(&image, "told"), "alone\n");
+    shop.config.context = address("nowhere");
+    let error = chain(&shop.try_build("").0.unwrap_err());
+    assert!(error.contains("/nowhere") && error.contains("404"), "{error}");
 }
 
 #[test]
