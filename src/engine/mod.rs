@@ -17,6 +17,7 @@ mod names;
 mod observed;
 mod output;
 mod process;
+mod readiness;
 mod resource;
 mod story;
 
@@ -53,6 +54,7 @@ pub use observed::{
 };
 pub use output::{LogChunk, LogQuery, Stream};
 pub use process::{ExecConfig, Process, ProcessIo, ProcessRow, Usage};
+pub use readiness::{Readiness, Sign};
 pub use resource::{AddressPool, NetworkConfig, VolumeConfig};
 pub use story::{Memory, Probe, Stopped, Story};
 
@@ -123,6 +125,11 @@ pub trait Engine: Send + Sync {
 
     /// Resolves with the state when the container next satisfies `until`; `NotFound` if it is removed before.
     async fn wait_container(&self, id: &ContainerId, until: WaitFor) -> Result<ContainerState, EngineError>;
+    /// Waits until a container gives a sign of being ready. `false`: it rests, and gives none any more.
+    async fn await_sign(&self, id: &ContainerId, sign: &Sign) -> Result<bool, EngineError> {
+        let feature = format!("to wait until {sign}");
+        Err(EngineError::Unsupported { subject: Subject::Container(id.short().to_owned()), feature })
+    }
     /// A container's output, in order. The receiver ends when there is no more to come.
     async fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<mpsc::Receiver<LogChunk>, EngineError>;
     /// What happens in a project. The subscription holds when this returns. It ends with the time that the query names, or

@@ -5,12 +5,12 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::mpsc;
 
-use crate::engine::{ContainerId, Engine, EngineError, Progress, Stopped, Subject};
+use crate::engine::{ContainerId, Engine, EngineError, Progress, Readiness, Stopped, Subject};
 use crate::executor::progress::{Resource, Status, Update};
 use crate::executor::{Observer, Outcome, StepError, hook, wait};
 use crate::planner::plan::{Action, Cause, Condition, ContainerRef, InUse, Loss, Need, Plan, StepId, Target};
 use crate::values::image_ref::ImageRef;
-use crate::values::names::ContainerName;
+use crate::values::names::{ContainerName, ServiceName};
 
 /// News of a build that its observer has not yet seen.
 const BUILD_NEWS: usize = 64;
@@ -65,6 +65,9 @@ impl<'r> Calls<'r> {
             let source = format!("{service} pre_start[{index}]");
             let tell = |output: &[u8]| self.observer.hook(&source, output);
             return hook::before(self.engine, service, *index, leftover.as_ref(), config, &tell).await;
+        }
+        if let Action::AwaitReady { service, containers, readiness } = &step.action {
+            return self.await_ready(id, service, containers, readiness).await;
         }
         let Some(words) = words(&step.action, &step.cause) else { return self.wait(id, &step.action).await };
         let tell = |status, detail| {
@@ -182,10 +185,28 @@ impl<'r> Calls<'r> {
             Action::RemoveImage { image } => gone(engine.remove_image(image, false).await.map(drop)),
             // Told otherwise, and so done elsewhere.
             Action::Wait { .. }
+            | Action::AwaitReady { .. }
             | Action::RunHook { .. }
             | Action::RunPreStart { .. }
             | Action::StopContainer { .. } => Ok(()),
         }
+    }
+
+    /// Nothing fails for want of a sign: whoever does not show one has been started all the same.
+    async fn await_ready(
+        &self,
+        id: StepId,
+        service: &ServiceName,
+        containers: &[Target],
+        readiness: &Readiness,
+    ) -> Result<(), StepError> {
+        let mut found: Vec<(ContainerName, ContainerId)> = Vec::with_capacity(containers.len());
+        for target in containers {
+            found.push((target.name.clone(), self.id_of(&target.container)?));
+        }
+        let tell = |resource, status, detail| self.observer.update(Update { step: id, resource, status, detail });
+        wait::ready(self.engine, service, &found, readiness, &tell).await;
+        Ok(())
     }
 
     async fn wait(&self, id: StepId, action: &Action) -> Result<(), StepError> {
@@ -246,7 +267,9 @@ fn words(action: &Action, cause: &Cause) -> Option<Words> {
     use Status::*;
     let container = |name: &ContainerName| Resource::Container(name.clone());
     let (resource, begin, end) = match action {
-        Action::Wait { .. } | Action::RunHook { .. } | Action::RunPreStart { .. } => return None,
+        Action::Wait { .. } | Action::AwaitReady { .. } | Action::RunHook { .. } | Action::RunPreStart { .. } => {
+            return None;
+        }
         Action::Build { image, .. } => (Resource::Image(image.clone()), Some(Building), Some(Built)),
         Action::PullImage { image, .. } => (Resource::Image(image.to_string()), Some(Pulling), Some(Pulled)),
         Action::PushImage { image, .. } => (Resource::Image(image.to_string()), Some(Pushing), Some(Pushed)),

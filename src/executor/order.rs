@@ -61,7 +61,7 @@ impl<'p> Order<'p> {
                     continue;
                 }
                 match self.plan.step(next).map(|step| &step.action) {
-                    Some(Action::Wait { .. }) => self.ready.insert(0, next),
+                    Some(Action::Wait { .. } | Action::AwaitReady { .. }) => self.ready.insert(0, next),
                     _ => self.ready.push(next),
                 }
             }
@@ -76,7 +76,8 @@ impl<'p> Order<'p> {
 
     /// Whether nothing will begin any more and nothing runs but waits.
     pub(super) fn is_over(&self) -> bool {
-        let waits = |id: &StepId| self.plan.step(*id).is_some_and(|step| matches!(step.action, Action::Wait { .. }));
+        let is_wait = |action: &Action| matches!(action, Action::Wait { .. } | Action::AwaitReady { .. });
+        let waits = |id: &StepId| self.plan.step(*id).is_some_and(|step| is_wait(&step.action));
         self.cancelled && self.running.iter().all(waits)
     }
 }

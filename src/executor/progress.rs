@@ -52,6 +52,7 @@ pub enum Status {
     Started,
     Waiting,
     Healthy,
+    Ready,
     Exited,
     Stopping,
     Stopped,
@@ -89,8 +90,8 @@ impl Status {
         match self {
             Building | Pulling | Pushing | Creating | Recreate | Starting | Waiting | Stopping | Restarting
             | Killing | Removing => Kind::Working,
-            Built | Pulled | Pushed | Created | Recreated | Running | Started | Healthy | Exited | Stopped | Killed
-            | Paused | Unpaused | Removed => Kind::Done,
+            Built | Pulled | Pushed | Created | Recreated | Running | Started | Healthy | Ready | Exited | Stopped
+            | Killed | Paused | Unpaused | Removed => Kind::Done,
             InUse | Warning => Kind::Warning,
             Error => Kind::Error,
         }

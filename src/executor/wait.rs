@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 
-use crate::engine::{ContainerId, ContainerState, Engine, WaitFor};
+use crate::engine::{ContainerId, ContainerState, Engine, Readiness, WaitFor};
 use crate::executor::progress::{Resource, Status};
 use crate::executor::{StepError, WaitError};
 use crate::planner::plan::Condition;
@@ -130,4 +130,38 @@ async fn completed(
     let error = StepError::NotSuccessful { service: service.clone(), status };
     tell(resource, Status::Error, Some(error.to_string()));
     Err(error)
+}
+
+/// Resolves when all containers have given every sign of being ready, can't give one any more, or nobody waits any longer.
+pub(super) async fn ready(
+    engine: &dyn Engine,
+    service: &ServiceName,
+    containers: &[(ContainerName, ContainerId)],
+    readiness: &Readiness,
+    tell: &(dyn Fn(Resource, Status, Option<String>) + Send + Sync),
+) {
+    let one = |name: &ContainerName, id: &ContainerId| {
+        let (name, id) = (name.clone(), id.clone());
+        async move {
+            tell(Resource::Container(name.clone()), Status::Waiting, None);
+            let begun = tokio::time::Instant::now();
+            for sign in &readiness.signs {
+                let limit = readiness.patience.saturating_sub(begun.elapsed());
+                let why = match tokio::time::timeout(limit, engine.await_sign(&id, sign)).await {
+                    Ok(Ok(true)) => continue,
+                    Ok(Ok(false)) => format!("it has ended before {sign}"),
+                    Ok(Err(error)) => error.to_string(),
+                    Err(_) => {
+                        let waited = crate::values::duration::go(readiness.patience);
+                        format!("waited {waited} until {sign}, in vain")
+                    }
+                };
+                let text = format!("service {:?} does not show that it is ready: {why}", service.as_str());
+                return tell(Resource::Container(name), Status::Warning, Some(text));
+            }
+            tell(Resource::Container(name), Status::Ready, None);
+        }
+    };
+    let mut pending: FuturesUnordered<_> = containers.iter().map(|(name, id)| one(name, id)).collect();
+    while pending.next().await.is_some() {}
 }

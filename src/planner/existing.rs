@@ -108,8 +108,15 @@ impl<'a> Existing<'a> {
             }
             members.insert(service, found);
         }
-        Phase { graph: &self.graph, members, before: BTreeMap::new(), hooks: Hooks(self.file), wait }
-            .emit(&mut self.plan)?;
+        Phase {
+            graph: &self.graph,
+            members,
+            before: BTreeMap::new(),
+            hooks: Hooks(self.file),
+            wait,
+            ready: BTreeMap::new(),
+        }
+        .emit(&mut self.plan)?;
         Ok(self.plan)
     }
 
@@ -130,8 +137,15 @@ impl<'a> Existing<'a> {
                 members.insert(service.clone(), found);
             }
         }
-        Phase { graph: &self.graph, members, before: BTreeMap::new(), hooks: Hooks(None), wait: Wait::No }
-            .emit(&mut self.plan)?;
+        Phase {
+            graph: &self.graph,
+            members,
+            before: BTreeMap::new(),
+            hooks: Hooks(None),
+            wait: Wait::No,
+            ready: BTreeMap::new(),
+        }
+        .emit(&mut self.plan)?;
         Ok(self.plan)
     }
 
@@ -169,8 +183,15 @@ impl<'a> Existing<'a> {
                 members.insert(service, all);
             }
         }
-        Phase { graph: &self.graph, members, before: BTreeMap::new(), hooks: Hooks(self.file), wait: Wait::No }
-            .emit(&mut self.plan)?;
+        Phase {
+            graph: &self.graph,
+            members,
+            before: BTreeMap::new(),
+            hooks: Hooks(self.file),
+            wait: Wait::No,
+            ready: BTreeMap::new(),
+        }
+        .emit(&mut self.plan)?;
         Ok(self.plan)
     }
 

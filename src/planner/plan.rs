@@ -6,7 +6,7 @@ mod text;
 
 use std::time::Duration;
 
-use crate::engine::{BuildConfig, ContainerConfig, ContainerId, ExecConfig, NetworkConfig, VolumeConfig};
+use crate::engine::{BuildConfig, ContainerConfig, ContainerId, ExecConfig, NetworkConfig, Readiness, VolumeConfig};
 use crate::values::image_ref::ImageRef;
 use crate::values::names::{ContainerName, NetworkName, ServiceName, VolumeName};
 use crate::values::platform::Platform;
@@ -180,6 +180,15 @@ pub enum Action {
         timeout: Option<Duration>,
         /// Whether a dependent can do without.
         need: Need,
+    },
+    /// Waits until containers of a service show that they are ready; that they never do is only a warning.
+    AwaitReady {
+        /// Whose containers.
+        service: ServiceName,
+        /// Which.
+        containers: Vec<Target>,
+        /// What shows it.
+        readiness: Readiness,
     },
     /// Removes an image.
     RemoveImage {
@@ -465,7 +474,9 @@ impl Action {
             | Action::KillContainer { target, .. }
             | Action::RunHook { target, .. }
             | Action::RemoveContainer { target, .. } => vec![&mut target.container],
-            Action::Wait { containers, .. } => containers.iter_mut().map(|target| &mut target.container).collect(),
+            Action::Wait { containers, .. } | Action::AwaitReady { containers, .. } => {
+                containers.iter_mut().map(|target| &mut target.container).collect()
+            }
             Action::Build { .. }
             | Action::PullImage { .. }
             | Action::PushImage { .. }

@@ -94,6 +94,8 @@ pub struct Up {
     pub grace: Option<Duration>,
     /// How far to go.
     pub until: Until,
+    /// What counts as ready where a service does not say.
+    pub ready: Ready,
     /// When images are built.
     pub build: BuildPolicy,
     /// In place of every service's own `pull_policy`.
@@ -186,6 +188,16 @@ pub enum Wait {
     },
 }
 
+/// What counts as ready for dependents of a service that neither has a health check nor says `x-ready`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Ready {
+    /// That it was started.
+    #[default]
+    Started,
+    /// That somebody listens on the ports that it declares: `--ready auto`.
+    Listening,
+}
+
 /// When images are built.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum BuildPolicy {
@@ -262,6 +274,8 @@ pub struct Run {
     pub aliases: RunAliases,
     /// Whether it is removed when it has ended.
     pub after_exit: AfterExit,
+    /// What counts as ready where a dependency does not say.
+    pub ready: Ready,
     /// Allocate a terminal.
     pub tty: bool,
     /// Keep standard input open.

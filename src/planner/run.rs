@@ -17,6 +17,6 @@ pub(super) fn plan(
 ) -> Result<Plan, PlanError> {
     let [name] = named else { return Err(PlanError::NoServiceSelected) };
     let service = project.services.get(name).ok_or_else(|| PlanError::NoSuchService(name.clone()))?;
-    let up = Up { orphans: run.orphans, answers: run.answers.clone(), ..Up::default() };
+    let up = Up { orphans: run.orphans, answers: run.answers.clone(), ready: run.ready, ..Up::default() };
     converge::plan_one_off(project, observed, service, run, &up)
 }

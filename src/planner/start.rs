@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::engine::ContainerState;
+use crate::engine::{ContainerState, Readiness};
 use crate::planner::error::PlanError;
 use crate::planner::graph::{Edge, ServiceGraph};
 use crate::planner::hooks::Hooks;
@@ -79,6 +79,8 @@ pub(super) struct Phase<'p> {
     pub(super) hooks: Hooks<'p>,
     /// Whether to wait for all in the end, and how long for anything.
     pub(super) wait: Wait,
+    /// What shows that a service is ready that has no health check.
+    pub(super) ready: BTreeMap<ServiceName, Readiness>,
 }
 
 impl Phase<'_> {
@@ -120,6 +122,7 @@ impl Phase<'_> {
         if let Wait::Yes { .. } = self.wait {
             for (service, members) in self.members.iter().filter(|(_, members)| !members.is_empty()) {
                 let completes = |edge: &Edge| edge.condition == Wanted::Completed;
+                self.await_ready(service, members, plan, &mut done);
                 let condition = match self.graph.dependents(service).iter().any(|(_, edge)| completes(edge)) {
                     true => Condition::Completed,
                     false => Condition::RunningOrHealthy,
@@ -138,6 +141,7 @@ impl Phase<'_> {
             let condition = match edge.condition {
                 Wanted::Started => {
                     before.extend(done.starts.get(dependency).into_iter().flatten());
+                    before.extend(self.await_ready(dependency, members, plan, done));
                     continue;
                 }
                 Wanted::Healthy => Condition::Healthy,
@@ -155,6 +159,37 @@ impl Phase<'_> {
             }
         }
         Ok(before)
+    }
+
+    /// The step that waits until what is started of a service is ready, where something shows that.
+    fn await_ready(
+        &self,
+        service: &ServiceName,
+        members: &[Member],
+        plan: &mut Plan,
+        done: &mut Done,
+    ) -> Option<StepId> {
+        let mut readiness = self.ready.get(service)?.clone();
+        if let Wait::Yes { timeout: Some(timeout) } = self.wait {
+            readiness.patience = readiness.patience.min(timeout);
+        }
+        if let Some(step) = done.ready.get(service) {
+            return Some(*step);
+        }
+        let started = members.iter().filter(|member| member.wish != Wish::Leave);
+        let containers: Vec<Target> = started.map(|member| member.target.clone()).collect();
+        if containers.is_empty() {
+            return None;
+        }
+        let dependents = self.graph.dependents(service).into_iter();
+        let dependents =
+            dependents.filter(|(name, edge)| edge.condition == Wanted::Started && self.members.contains_key(*name));
+        let dependents: Vec<_> = dependents.map(|(name, _)| name.clone()).collect();
+        let cause = if dependents.is_empty() { Cause::Asked } else { Cause::NeededBy(dependents) };
+        let action = Action::AwaitReady { service: service.clone(), containers, readiness };
+        let step = plan.push(action, cause, done.starts.get(service).cloned().unwrap_or_default());
+        done.ready.insert(service.clone(), step);
+        Some(step)
     }
 
     /// The step that waits for a service: one for all that want the same; none where that is so already.
@@ -213,4 +248,5 @@ impl Member {
 struct Done {
     starts: BTreeMap<ServiceName, Vec<StepId>>,
     waits: BTreeMap<(ServiceName, Condition, Need), StepId>,
+    ready: BTreeMap<ServiceName, StepId>,
 }

@@ -15,6 +15,7 @@ pub mod keeper;
 pub mod layout;
 pub mod network;
 mod project_lock;
+mod readiness;
 pub mod start;
 pub mod store;
 pub mod supervisor;
@@ -107,6 +108,12 @@ impl Runtime {
         let project = self.project_of(id)?;
         let (container, standing) = find::load(&self.layout, &project, id)?.ok_or_else(|| missing(id))?;
         Ok((project, container, standing))
+    }
+
+    /// A container as it stands.
+    fn observed(&self, id: &ContainerId) -> Result<ObservedContainer, EngineError> {
+        let (_, container, standing) = self.load(id)?;
+        Ok(container.observed(standing))
     }
 
     async fn ask(&self, id: &ContainerId, request: Request) -> Result<Answer, EngineError> {
@@ -444,6 +451,10 @@ impl Engine for Runtime {
             Answer::State(state) => Ok(state),
             _ => Err(missing(id)),
         }
+    }
+
+    async fn await_sign(&self, id: &ContainerId, sign: &Sign) -> Result<bool, EngineError> {
+        readiness::await_sign(self, id, sign).await
     }
 
     async fn logs(&self, id: &ContainerId, query: &LogQuery) -> Result<mpsc::Receiver<LogChunk>, EngineError> {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::cli::context::{Context, Need, Stack};
 use crate::cli::failure::{Exit, Failure};
-use crate::planner::request::{Answers, BuildPolicy, Recreate, Request, Until, Up};
+use crate::planner::request::{Answers, BuildPolicy, Ready, Recreate, Request, Until, Up};
 use crate::spec::project::service::PullPolicy;
 use crate::values::names::ServiceName;
 
@@ -49,6 +49,10 @@ pub struct Making {
     /// Publish ports on a loopback address of the project's own, so that several copies can be up at once
     #[arg(long)]
     pub loopback: bool,
+    /// What counts as ready for dependents of a service without a health check: `off` (it was started), or `auto`
+    /// (somebody listens on the ports that it declares)
+    #[arg(long, value_name = "WHEN", value_parser = ["auto", "off"], hide_possible_values = true)]
+    pub ready: Option<String>,
     /// Assume "yes" as answer to all prompts and run non-interactively
     #[arg(short, long, alias = "y")]
     pub yes: bool,
@@ -110,6 +114,7 @@ impl Making {
                 _ => BuildPolicy::Missing,
             },
             pull: pull(&self.pull)?,
+            ready: ready(self.ready.as_deref(), context)?,
             unused_resources: context.unused_resources(),
             answers: if self.yes { Answers::Yes } else { Answers::default() },
             ..Up::default()
@@ -124,6 +129,15 @@ impl Making {
             Ok((service, count.parse().map_err(|_| invalid())?))
         };
         self.scale.iter().map(scale).collect()
+    }
+}
+
+/// What `--ready` or `XCOMPOSE_READY` says.
+pub fn ready(flag: Option<&str>, context: &Context<'_>) -> Result<Ready, Failure> {
+    match flag.map(str::to_owned).or_else(|| context.variable("XCOMPOSE_READY")).as_deref() {
+        None | Some("off" | "") => Ok(Ready::Started),
+        Some("auto") => Ok(Ready::Listening),
+        Some(other) => Err(Failure::usage(format!("XCOMPOSE_READY is {other:?}; it can be auto or off"))),
     }
 }
 

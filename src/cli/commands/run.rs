@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 
-use crate::cli::commands::create::pull;
+use crate::cli::commands::create::{pull, ready};
 use crate::cli::context::{Context, Stack, until_cancelled};
 use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::observer::Shown;
@@ -54,6 +54,10 @@ pub struct Run {
     /// Assign a name to the container
     #[arg(long, value_name = "NAME")]
     name: Option<String>,
+    /// What counts as ready of a dependency without a health check: `off` (it was started), or `auto` (somebody listens on
+    /// the ports that it declares)
+    #[arg(long, value_name = "WHEN", value_parser = ["auto", "off"], hide_possible_values = true)]
+    ready: Option<String>,
     /// Disable pseudo-TTY allocation (default: auto-detected)
     #[arg(short = 'T', long = "no-TTY", alias = "no-tty", num_args = 0..=1, require_equals = true,
           default_missing_value = "true", value_parser = crate::cli::arguments::boolean, value_name = "BOOL")]
@@ -243,6 +247,7 @@ impl Run {
             ports,
             aliases: if self.use_aliases { RunAliases::Service } else { RunAliases::Own },
             after_exit: if self.rm { AfterExit::Remove } else { AfterExit::Keep },
+            ready: ready(self.ready.as_deref(), context)?,
             tty: streams == Streams::Terminal && !self.detach,
             stdin_open: self.interactive && !self.detach,
             start: if self.detach { RunStart::Detached } else { RunStart::Attached },

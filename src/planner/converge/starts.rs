@@ -2,15 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use crate::engine::ContainerState;
+use crate::engine::{ContainerState, Readiness, Sign};
 use crate::planner::containers::{self, Circumstances, Decided, Fate, Replica};
 use crate::planner::converge::{Converge, existing};
 use crate::planner::error::PlanError;
 use crate::planner::hooks::Hooks;
 use crate::planner::networks;
 use crate::planner::plan::{Action, Cause, ContainerRef, Target};
-use crate::planner::request::Wait;
+use crate::planner::request::{Ready, Wait};
 use crate::planner::start::{Member, Now, Phase, Wish};
+use crate::spec::project::service;
+use crate::values::health::Probe;
 use crate::values::names::ServiceName;
 
 impl<'a> Converge<'a> {
@@ -40,10 +42,26 @@ impl<'a> Converge<'a> {
             let replicas = decided.replicas.iter().map(|replica| self.member(decided, replica));
             members.insert(name.clone(), replicas.collect::<Result<Vec<_>, _>>()?);
         }
-        Phase { graph: &self.graph, members, before: self.pre_starts()?, hooks: Hooks(Some(self.project)), wait }
-            .emit(&mut self.plan)?;
+        let (before, hooks, ready) = (self.pre_starts()?, Hooks(Some(self.project)), self.ready());
+        Phase { graph: &self.graph, members, before, hooks, wait, ready }.emit(&mut self.plan)?;
         self.start_bystanders();
         Ok(())
+    }
+
+    /// What shows that services are ready: what they say, else what the user said. A health check needs no such sign.
+    fn ready(&self) -> BTreeMap<ServiceName, Readiness> {
+        let of = |(name, decided): (&ServiceName, &Decided<'a>)| {
+            let service = decided.template.service();
+            let probed = service.healthcheck.as_ref().is_some_and(|check| check.probe != Probe::None);
+            let declared = || Readiness { signs: vec![Sign::Declared], patience: Readiness::PATIENCE };
+            let readiness = match &service.ready {
+                Some(ready) => readiness(ready),
+                None if probed || self.up.ready == Ready::Started => return None,
+                None => declared(),
+            };
+            (!readiness.signs.is_empty()).then(|| (name.clone(), readiness))
+        };
+        self.decided.iter().filter_map(of).collect()
     }
 
     /// What runs before the services' first containers.
@@ -127,4 +145,14 @@ impl<'a> Converge<'a> {
             self.plan.push(Action::StartContainer(existing(container)), cause, after);
         }
     }
+}
+
+/// What a service says of itself (`x-ready`).
+fn readiness(ready: &service::Ready) -> Readiness {
+    let ports = ready.tcp.iter().map(|port| Sign::Listens(*port));
+    let declared = ready.declared.then_some(Sign::Declared);
+    let log = ready.log.iter().map(|text| Sign::Writes(text.clone()));
+    let http = ready.http.iter().map(|(port, path)| Sign::Answers { port: *port, path: path.clone() });
+    let signs = declared.into_iter().chain(ports).chain(log).chain(http).collect();
+    Readiness { signs, patience: ready.timeout.unwrap_or(Readiness::PATIENCE) }
 }

@@ -72,6 +72,10 @@ impl fmt::Display for Action {
                 let need = if *need == Need::Optional { ", if it can" } else { "" };
                 write!(out, "wait until {service} {wish}{need}{}", grace(timeout))
             }
+            Action::AwaitReady { service, readiness, .. } => {
+                let signs: Vec<String> = readiness.signs.iter().map(ToString::to_string).collect();
+                write!(out, "wait until {service} is ready: {}", signs.join(", and "))
+            }
             Action::RunHook { target, run } => {
                 write!(out, "run hook {:?} in container {}", run.exec.command.join(" "), target.name)
             }

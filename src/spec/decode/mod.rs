@@ -8,6 +8,7 @@ mod mounts;
 mod network;
 mod networks;
 mod reader;
+mod ready;
 mod resources;
 mod service;
 

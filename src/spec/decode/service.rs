@@ -58,6 +58,7 @@ pub(super) fn decode(name: ServiceName, reader: &Reader<'_>, model: &Model) -> O
         annotations: reader.map("annotations"),
         attach: reader.maybe_flag("attach").unwrap_or(true),
         healthcheck: reader.object("healthcheck").map(|check| decode_healthcheck(&check)),
+        ready: super::ready::decode(reader),
         logging: reader.object("logging").map_or_else(Logging::default, |logging| Logging {
             driver: logging.text("driver"),
             options: logging.map("options"),

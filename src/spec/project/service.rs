@@ -86,6 +86,8 @@ pub struct Service {
     pub attach: bool,
     /// `None`: the image's.
     pub healthcheck: Option<HealthCheck>,
+    /// What shows that it is ready (`x-ready`).
+    pub ready: Option<Ready>,
     /// What becomes of its output.
     pub logging: Logging,
     /// Run before the first container starts.
@@ -259,4 +261,19 @@ pub enum Namespace {
     Service(ServiceName),
     /// That container.
     Container(String),
+}
+
+/// What shows that a service without a health check is ready (`x-ready`): all of it; nothing, where it is switched off.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Ready {
+    /// Somebody listens on the ports that it declares.
+    pub declared: bool,
+    /// Somebody listens on these TCP ports.
+    pub tcp: Vec<u16>,
+    /// A line of its output has this text.
+    pub log: Option<String>,
+    /// This port answers a GET of this path with a status of 200 to 399.
+    pub http: Option<(u16, String)>,
+    /// How long that is waited for.
+    pub timeout: Option<Duration>,
 }

@@ -119,6 +119,7 @@ pub fn service(text: &str) -> Service {
         annotations: BTreeMap::new(),
         attach: true,
         healthcheck: None,
+        ready: None,
         logging: Logging::default(),
         post_start: Vec::new(),
         pre_start: Vec::new(),

@@ -11,4 +11,5 @@ mod hooks;
 pub mod leftovers;
 mod lifecycle;
 mod power_cut;
+mod readiness;
 mod watch;

@@ -3,7 +3,7 @@
 use std::sync::Once;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, Identity, Url, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Url, redirect};
 
 use crate::runtime::image::registry::error::{RegistryError, innermost};
 use crate::runtime::image::registry::settings::{Settings, is_loopback, wrong};
@@ -58,16 +58,20 @@ pub(super) fn endpoints(registry: &str, settings: &Settings) -> Result<Vec<Endpo
     Ok(found)
 }
 
-/// What speaks with one host.
-pub(super) fn client(host: &str, settings: &Settings) -> Result<Client, RegistryError> {
+/// What every client begins as.
+pub(super) fn builder() -> ClientBuilder {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // Somebody was first: then there is one already.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
+    Client::builder().user_agent(concat!("xcompose/", env!("CARGO_PKG_VERSION")))
+}
+
+/// What speaks with one host.
+pub(super) fn client(host: &str, settings: &Settings) -> Result<Client, RegistryError> {
     let silence = std::env::var("XCOMPOSE_REGISTRY_TIMEOUT").ok().and_then(|text| text.parse().ok());
-    let mut builder = Client::builder()
-        .user_agent(concat!("xcompose/", env!("CARGO_PKG_VERSION")))
+    let mut builder = builder()
         .connect_timeout(CONNECT)
         .read_timeout(silence.map_or(SILENCE, Duration::from_secs))
         // A registry sends to where its blobs lie; a secured one may not send into the open.

@@ -80,6 +80,11 @@ pub(in crate::runtime) fn web_client(host: &str) -> Result<reqwest::Client, Regi
     client::client(host, &Settings::from_environment()?)
 }
 
+/// A client for what a container answers, which nobody stands in front of.
+pub(in crate::runtime) fn container_client(patience: Duration) -> Result<reqwest::Client, reqwest::Error> {
+    client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(patience).build()
+}
+
 /// The ways to a repository, best first. Nothing is asked yet.
 pub(super) fn ways(
     registry: &str,
