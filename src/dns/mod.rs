@@ -60,6 +60,8 @@ pub struct Asker {
     pub networks: Vec<String>,
     /// Names for this container alone: alias to container names.
     pub links: BTreeMap<String, Vec<String>>,
+    /// The machine as it is reached from there, by the names [`names::MACHINE`].
+    pub machine: Vec<IpAddr>,
     /// Who is asked for names that are not ours.
     pub upstreams: Upstreams,
 }

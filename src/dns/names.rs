@@ -2,12 +2,16 @@
 //!
 //! A name is looked up only on the networks the asker is on; what is not there does not exist for it. Every name also
 //! stands with its network's name behind it (`db.shop_default`). A link's alias exists for the linking container alone
-//! and leads to containers by name, again only on the asker's networks. Addresses lead back to `CONTAINER.NETWORK`.
+//! and leads to containers by name, again only on the asker's networks. Addresses lead back to `CONTAINER.NETWORK`. The
+//! machine has names, too, unless a container has taken them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::dns::Asker;
+
+/// What Docker Desktop calls the machine.
+pub const MACHINE: [&str; 2] = ["host.docker.internal", "gateway.docker.internal"];
 
 /// A running container on one network.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -97,13 +101,18 @@ impl Names {
                 }
             }
         }
+        if found.is_none() && !asker.machine.is_empty() && MACHINE.contains(&name) {
+            let of_family = |address: &&IpAddr| address.is_ipv4() == (family == Family::V4);
+            return Some(asker.machine.iter().filter(of_family).copied().collect());
+        }
         found
     }
 
     /// Every name that an asker is answered, without those that have their network's name behind them.
     pub fn all(&self, asker: &Asker) -> BTreeMap<String, Vec<IpAddr>> {
         let own = self.seen_by(asker).flat_map(|network| network.addresses.keys().cloned());
-        let names = own.chain(asker.links.keys().map(|alias| alias.to_ascii_lowercase()));
+        let links = asker.links.keys().map(|alias| alias.to_ascii_lowercase());
+        let names = own.chain(links).chain(MACHINE.map(str::to_owned));
         let answered = names.filter_map(|name| {
             let both = [Family::V4, Family::V6].map(|family| self.lookup(asker, &name, family));
             let mut addresses: Vec<IpAddr> = both.into_iter().flatten().flatten().collect();
@@ -207,6 +216,17 @@ mod tests {
         assert_eq!(v4(&asker, "server"), Some(vec!["10.0.0.3".to_owned()]));
         asker.links.insert("store".to_owned(), vec!["shop-db-1".to_owned()]);
         assert_eq!(v4(&asker, "store"), None, "a link does not open a network");
+    }
+
+    #[test]
+    fn the_machine_has_names_unless_a_container_has_taken_them() {
+        let mut asker = on(&["shop_front"]);
+        assert_eq!(v4(&asker, "host.docker.internal"), None);
+        asker.machine = vec!["10.0.0.1".parse().unwrap(), "fd00::1".parse().unwrap()];
+        assert_eq!(v4(&asker, "host.docker.internal"), Some(vec!["10.0.0.1".to_owned()]));
+        assert_eq!(names().all(&asker)["gateway.docker.internal"].len(), 2);
+        asker.links.insert("host.docker.internal".to_owned(), vec!["shop-web-2".to_owned()]);
+        assert_eq!(v4(&asker, "host.docker.internal"), Some(vec!["10.0.0.3".to_owned()]));
     }
 
     #[test]

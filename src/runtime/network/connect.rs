@@ -340,6 +340,7 @@ fn endpoint_record(request: &ConnectRequest<'_>, leg: &Leg<'_>, published: Vec<P
         ipv4: leg.lease.ipv4,
         ipv6: leg.lease.ipv6,
         mac: leg.interface.mac.to_string(),
+        interface: leg.interface.host_name.clone(),
         names,
         published,
     }

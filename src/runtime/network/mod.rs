@@ -25,6 +25,7 @@ pub mod record;
 pub mod resolver;
 pub mod servers;
 mod shared;
+mod sharing;
 pub mod subnets;
 mod trouble;
 pub mod veth;
@@ -238,6 +239,7 @@ impl Networks {
         let record: Option<EndpointRecord> = store::read(&path).or_os("read", path.display().to_string())?;
         let Some(record) = record else { return Ok(()) };
         remove_if_there(fs::remove_file(&path), &path)?;
+        self.cut_off(&record)?;
         if record.slot.is_empty() {
             // Nobody comes back to these addresses.
             self.end_leases(name, network, |key| key == container.0)?;

@@ -254,11 +254,12 @@ pub(super) fn asker(
             links.entry(alias.clone()).or_insert_with(Vec::new).extend(targets);
         }
     }
-    let outside = attachments
-        .iter()
-        .any(|attachment| networks.find(&attachment.network).is_ok_and(|network| !network.config.internal));
+    let mut found = attachments.iter().filter_map(|attachment| networks.find(&attachment.network).ok());
+    let outside = found.find(|network| !network.config.internal);
+    let gateways = outside.iter().flat_map(|network| [network.subnet(true), network.subnet(false)]);
+    let machine = gateways.flatten().map(|subnet| subnet.gateway).collect();
     let upstreams = match container.config.dns.servers.as_slice() {
-        _ if !outside => Upstreams::Nobody,
+        _ if outside.is_none() => Upstreams::Nobody,
         [] => Upstreams::OfMachine,
         own => Upstreams::These(own.to_vec()),
     };
@@ -266,6 +267,7 @@ pub(super) fn asker(
         container: container.config.name.to_string(),
         networks: endpoints.iter().map(|endpoint| endpoint.network_id.clone()).collect(),
         links,
+        machine,
         upstreams,
     }
 }

@@ -147,7 +147,14 @@ fn launch(
         let config = &container.config;
         let (network, connection) = match &config.network {
             NetworkMode::Host => (Network::Host, None),
-            NetworkMode::Container(other) => (Network::Join(Arc::new(running(layout, container, other)?.pidfd)), None),
+            NetworkMode::Container(other) => {
+                let owner = running(layout, container, other)?;
+                let (project, id) = find::resolve(layout, other)?;
+                if let Some((_, standing)) = find::load(layout, &project, &id)? {
+                    networks.share(&id, &standing.endpoints).map_err(|error| network_error(container, error))?;
+                }
+                (Network::Join(Arc::new(owner.pidfd)), None)
+            }
             NetworkMode::None | NetworkMode::Networks(_) => {
                 let attachments: &[_] = match &config.network {
                     NetworkMode::Networks(attachments) => attachments,

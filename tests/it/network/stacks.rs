@@ -388,6 +388,29 @@ fn a_network_gets_other_addresses_when_a_vpn_takes_some_unless_the_file_has_chos
 }
 
 #[test]
+fn who_stays_in_the_network_of_an_ended_container_does_not_answer_for_its_next_run() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine(&format!(
+        "services: {{a: {{{WAITS}}}, side: {{{WAITS}, network_mode: 'service:a'}}, ask: {{{WAITS}}}}}"
+    ));
+    up(&machine, "p");
+    let addresses = |service| exec(&machine, "p", service, &["ip", "-4", "-o", "addr"]);
+    let own = addresses("a");
+    assert_eq!(addresses("side"), own);
+    assert_eq!(resolve(&machine, "p", "ask", "host.docker.internal").len(), 1);
+    machine.xcompose(["-p", "p", "up", "-d", "--no-deps", "--force-recreate", "a"]).ok();
+    assert_eq!(addresses("a"), own);
+    let left = addresses("side");
+    assert!(left.lines().count() == 1 && left.contains(" lo "), "{left}");
+    // The next one finds it cut off.
+    assert!(up(&machine, "p").contains("Container p-side-1 Recreated"));
+    assert_eq!(addresses("side"), own);
+    ends(&machine, &["p"]);
+}
+
+#[test]
 fn a_bridge_that_somebody_deleted_is_made_anew_under_containers_that_stay_the_same() {
     if cannot_run() {
         return;
