@@ -35,6 +35,7 @@ use async_trait::async_trait;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use crate::engine::*;
+use crate::runtime::build::under_way::UnderWay;
 use crate::runtime::client::Client;
 use crate::runtime::container::record::{Container, Standing};
 use crate::runtime::container::{commit, copy, create, find, log, remove, rename, top, usage};
@@ -57,6 +58,7 @@ pub struct Runtime {
     client: Client,
     /// Layers that may come in at once.
     downloads: Arc<Semaphore>,
+    builds: Arc<UnderWay>,
 }
 
 /// Runs this process as keeper or supervisor if its first argument says so; a command line otherwise (`None`).
@@ -80,7 +82,8 @@ impl Runtime {
     /// The engine whose things lie where `layout` says; nothing is made yet.
     pub fn new(layout: Layout) -> Runtime {
         let client = Client { layout: layout.clone(), program: keeper::SELF.into() };
-        Runtime { client, layout, downloads: Arc::new(Semaphore::new(image::pull::DOWNLOADS)) }
+        let downloads = Arc::new(Semaphore::new(image::pull::DOWNLOADS));
+        Runtime { client, layout, downloads, builds: Arc::new(UnderWay::new()) }
     }
 
     /// The same, with keepers started from another copy of this program: for callers that are not it themselves.
@@ -309,6 +312,8 @@ impl Engine for Runtime {
     ) -> Result<Box<dyn Send + Sync>, EngineError> {
         let lock = project_lock::lock(&self.layout, project, waiting).await?;
         self.sweep(project)?;
+        // What of a killed build can't go yet is tried again by the next command.
+        let _ = build::run::sweep(&self.layout);
         Ok(lock)
     }
 
@@ -603,8 +608,13 @@ impl Engine for Runtime {
     }
 
     async fn build(&self, config: &BuildConfig, progress: mpsc::Sender<Progress>) -> Result<ImageId, EngineError> {
-        let config = config.clone();
-        self.blocking(move |layout| build::build(layout, &config, &progress)).await
+        let (config, begun) = (config.clone(), self.builds.begin());
+        self.blocking(move |layout| {
+            let built = build::build(layout, &config, &progress);
+            drop(begun);
+            built
+        })
+        .await
     }
 
     async fn import_image(&self, archive: OwnedFd, name: Option<&ImageRef>) -> Result<ImageId, EngineError> {

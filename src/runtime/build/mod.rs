@@ -22,12 +22,13 @@ mod mounts;
 mod outside;
 mod remote;
 pub(in crate::runtime) mod rootfs;
-mod run;
+pub(in crate::runtime) mod run;
 pub(in crate::runtime) mod source;
 mod ssh;
 mod stages;
 mod state;
 mod steps;
+pub(in crate::runtime) mod under_way;
 
 use tokio::sync::mpsc;
 

@@ -140,11 +140,8 @@ impl Runner {
         let prepare = || -> io::Result<(PathBuf, ContainerId, Flock<File>)> {
             fs::create_dir_all(&builds)?;
             let _turn = store::lock(&builds.join("lock"))?;
-            for entry in fs::read_dir(&builds)? {
-                let folder = entry?.path();
-                if folder.is_dir() {
-                    bury(&folder, &networks)?;
-                }
+            for folder in folders(&builds)? {
+                bury(&folder, &networks)?;
             }
             let mut bytes = [0; 32];
             File::open("/dev/urandom")?.read_exact(&mut bytes)?;
@@ -363,6 +360,34 @@ impl Drop for Runner {
             let _ = self.networks.remove(&name);
         }
     }
+}
+
+/// Takes away what dead builds left, and the builds' network unless one that lives uses it. Where there are none this is one
+/// look at a folder.
+pub(in crate::runtime) fn sweep(layout: &Layout) -> io::Result<()> {
+    let builds = layout.builds();
+    let found = match folders(&builds) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        found => found?,
+    };
+    if found.is_empty() {
+        return Ok(());
+    }
+    let networks = Networks::new(layout.clone());
+    let _turn = store::lock(&builds.join("lock"))?;
+    for folder in folders(&builds)? {
+        bury(&folder, &networks)?;
+    }
+    match network_name().map_err(io::Error::other).map(|name| networks.remove(&name))? {
+        Ok(()) | Err(NetworkError::NotFound(_) | NetworkError::InUse { .. }) => Ok(()),
+        Err(error) => Err(io::Error::other(error)),
+    }
+}
+
+/// One a build.
+fn folders(builds: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(builds)?.map(|entry| Ok(entry?.path()));
+    Ok(entries.collect::<io::Result<Vec<_>>>()?.into_iter().filter(|path| path.is_dir()).collect())
 }
 
 /// Takes away what a build left, if it is dead.

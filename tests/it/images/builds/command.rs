@@ -138,19 +138,36 @@ fn interrupted_or_killed_it_leaves_nothing_and_goes_on_where_it_was() {
         kill(Pid::from_raw(i32::try_from(build.id()).unwrap()), signal).unwrap();
         let status = build.wait().unwrap();
         assert_eq!(status.code(), code, "{signal}");
+        if signal == Signal::SIGINT {
+            assert_eq!(builds(&machine), ["lock"], "it took away its own");
+        }
         std::fs::remove_file(folder.path().join("begun")).unwrap();
     }
     let list = machine.xcompose(["image", "ls", "-q", "result"]).ok().stdout();
     assert_eq!(list, "", "nothing half-made has a name");
-    // What the killed one left goes with the next.
+    // What the killed one left goes with the next command that changes something.
+    assert_eq!(builds(&machine).len(), 2);
+    let networks = || std::fs::read_dir(machine.run().join("networks")).map_or(0, Iterator::count);
+    assert_eq!(networks(), 1);
+    machine.write("compose.yaml", "services: {a: {image: busybox}}");
+    eventually("its container is gone", || {
+        machine.xcompose(["down"]).ok();
+        (builds(&machine) == ["lock"] && networks() == 0).then_some(())
+    });
     std::fs::write(begun_folder(&machine).join("go"), "").unwrap();
     let finished = machine.xcompose(["--progress", "plain", "image", "build", "-t", "result", "."]).ok();
     let said = finished.stderr();
     assert!(said.contains("#0.2 CACHED") && said.contains("#0.3 DONE"), "{said}");
-    let builds: Vec<_> =
-        std::fs::read_dir(machine.run().join("builds")).unwrap().flatten().map(|entry| entry.file_name()).collect();
-    assert_eq!(builds, ["lock"]);
+    assert_eq!(builds(&machine), ["lock"]);
     assert_eq!(std::fs::read_dir(machine.data().join("images/tmp")).unwrap().count(), 0);
+}
+
+/// What builds have on the machine.
+fn builds(machine: &Machine) -> Vec<std::ffi::OsString> {
+    let mut names: Vec<_> =
+        std::fs::read_dir(machine.run().join("builds")).unwrap().flatten().map(|entry| entry.file_name()).collect();
+    names.sort_by_key(|name| name != "lock");
+    names
 }
 
 fn begun_folder(machine: &Machine) -> std::path::PathBuf {
