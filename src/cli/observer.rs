@@ -69,8 +69,7 @@ impl<'a> Shown<'a> {
         if self.attached.swap(true, Ordering::Relaxed) {
             return;
         }
-        self.ui.end();
-        self.ui.begin_in_lines("up");
+        self.ui.go_on_in_lines("up");
         // A closed standard output is met again with the first line of a container, and told there.
         let _ = self.ui.line(header).and_then(|()| self.ui.flush());
     }
@@ -234,7 +233,7 @@ impl Observer for Shown<'_> {
         // Beside the output of containers a terminal shows only what is worth reading (Compose CLI reference, §7).
         let hidden = self.attached.load(Ordering::Relaxed)
             && self.ui.look().progress == Mode::Tty
-            && matches!(update.status, Status::Creating | Status::Created | Status::Starting | Status::Started);
+            && matches!(update.status, Status::Creating | Status::Starting | Status::Started);
         if !hidden {
             let (id, text) = (update.resource.to_string(), update.status.to_string());
             // Why something failed is told once, when all has ended; whoever reads objects wants it with its object.

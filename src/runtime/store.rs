@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, Write};
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::Path;
 
 use nix::fcntl::{Flock, FlockArg};
@@ -9,6 +10,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 /// Replaces the file at `path` by the record, whole or not at all; the directory exists.
+///
+/// A record that is to outlast processes only is written over the old one where the disk is full.
 ///
 /// The new text is on disk before it gets its name where `durable` says so; records below `/run` need not be.
 pub fn write<T: Serialize>(path: &Path, record: &T, durable: Durability) -> io::Result<()> {
@@ -28,7 +31,26 @@ pub fn write<T: Serialize>(path: &Path, record: &T, durable: Durability) -> io::
         // The first failure is the one to report; what is left is only a stray temporary file.
         let _ = fs::remove_file(&temporary);
     }
-    written
+    match written {
+        Err(full) if durable == Durability::Memory && full.kind() == io::ErrorKind::StorageFull => {
+            overwrite(path, text).map_err(|_| full)
+        }
+        written => written,
+    }
+}
+
+/// Writes a record over the one that is there, into the space that this one has: on a full disk, too, it must become known
+/// what has ended, and what is to go has to be marked. One call, which the death of this process does not cut.
+fn overwrite(path: &Path, mut text: Vec<u8>) -> io::Result<()> {
+    let file = File::options().write(true).open(path)?;
+    let there = file.metadata()?;
+    if text.len() as u64 > there.blocks() * 512 {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    // Blanks end a record as well as nothing does.
+    text.resize(text.len().max(usize::try_from(there.len()).unwrap_or(0)), b' ');
+    let written = file.write_at(&text, 0)?;
+    if written == text.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
 /// Puts a record on disk that was written to outlast processes only, and the folder's entry for it.

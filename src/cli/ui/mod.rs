@@ -188,6 +188,13 @@ impl Ui {
         *lock(&self.progress) = Some(Progress::new(mode, operation, look.dry_run, false));
     }
 
+    /// The operation goes on beside other output; a table stays with what is done so far.
+    pub fn go_on_in_lines(&self, operation: &'static str) {
+        let bytes = lock(&self.progress).take().map(|mut progress| progress.hand_over(screen())).unwrap_or_default();
+        self.show(&bytes);
+        self.begin_in_lines(operation);
+    }
+
     /// From now on progress is not shown.
     pub fn silence(&self) {
         lock(&self.look).progress = Mode::Quiet;

@@ -151,6 +151,14 @@ impl Progress {
         bytes
     }
 
+    /// The table for the last time, with what is done: the rest is told by others, below it.
+    pub fn hand_over(&mut self, screen: Screen) -> Vec<u8> {
+        let mut bytes = self.hide();
+        self.rows.retain(|row| row.news.phase != Phase::Working);
+        bytes.extend(self.finish(screen));
+        bytes
+    }
+
     /// Takes the table off the screen, so that something else can be written there.
     pub fn hide(&mut self) -> Vec<u8> {
         let bytes = if self.drawn > 0 { format!("\x1b[{}A\r\x1b[J", self.drawn) } else { String::new() };
@@ -372,6 +380,19 @@ mod tests {
         [+] up 2/2
          ✔ Network p_default Created       0.0s
          ✔ Container p-web-1 Started       0.0s
+        ");
+    }
+
+    #[test]
+    fn a_table_that_is_handed_over_stays_with_what_is_done() {
+        let mut progress = Progress::new(Mode::Tty, "up", false, true);
+        progress.news(news("Container p-web-1", Phase::Working, "Creating"));
+        progress.news(news("Network p_default", Phase::Done, "Created"));
+        let mut bytes = progress.draw(SMALL);
+        bytes.extend(progress.hand_over(SMALL));
+        insta::assert_snapshot!(screen(&bytes, SMALL).join("\n"), @r"
+        [+] up 1/1
+         ✔ Network p_default Created       0.0s
         ");
     }
 

@@ -1,7 +1,7 @@
 //! What goes wrong: each fault gets one clear message that names the thing, the right exit code, and leaves nothing half-made.
 
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
@@ -168,15 +168,62 @@ fn a_full_disk_is_named_and_leaves_the_store_whole() {
         return;
     }
     let machine = Machine::new();
-    nix::mount::mount(Some("tmpfs"), &machine.data(), Some("tmpfs"), nix::mount::MsFlags::empty(), Some("size=256k"))
-        .unwrap();
+    let _disk = SmallDisk::new(&machine, "256k");
     let archive = crate::support::busybox_archive(&machine.project());
-    let import = machine.xcompose(["image", "import", archive.to_str().unwrap(), "busybox"]);
-    let (code, text, listed) = (import.code(), import.stderr(), machine.xcompose(["image", "ls", "-q"]).stdout());
-    nix::mount::umount(&machine.data()).unwrap();
-    assert_eq!(code, 1);
+    let text = machine.xcompose(["image", "import", archive.to_str().unwrap(), "busybox"]).fails(1).stderr();
     assert!(text.contains("No space left") || text.contains("ENOSPC"), "{text}");
-    assert_eq!(listed, "", "nothing half-visible");
+    assert_eq!(machine.xcompose(["image", "ls", "-q"]).stdout(), "", "nothing half-visible");
+}
+
+#[test]
+fn what_fills_the_disk_can_be_stopped_and_removed() {
+    if cannot_run() {
+        return;
+    }
+    let machine = Machine::new();
+    let disk = SmallDisk::new(&machine, "16m");
+    machine.import_busybox();
+    machine.write(
+        "compose.yaml",
+        "services: {web: {image: busybox, init: true, command: [sh, -c, 'yes > /full; sleep 1000']}}",
+    );
+    for last in [&["stop"][..], &[]] {
+        machine.xcompose(["up", "-d"]).ok();
+        eventually("the disk is full", || (disk.free() == 0).then_some(()));
+        machine.xcompose(["exec", "-T", "web", "true"]).ok();
+        told(&machine, &["up", "-d", "--force-recreate"], &["No space left on device"]);
+        assert_eq!(machine.xcompose(["ps", "--services"]).ok().stdout(), "web\n", "the old one stays");
+        if !last.is_empty() {
+            machine.xcompose(last).ok();
+            assert_eq!(machine.xcompose(["ps", "--services"]).ok().stdout(), "");
+        }
+        machine.xcompose(["down"]).ok();
+        assert_eq!(machine.xcompose(["ps", "-aq"]).ok().stdout(), "");
+        assert!(disk.free() > 8 << 20, "{} bytes are free", disk.free());
+    }
+}
+
+/// The machine's disk, a small one; it is there until the end of the test.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn new(machine: &Machine, size: &str) -> SmallDisk {
+        let (path, size) = (machine.data(), format!("size={size}"));
+        nix::mount::mount(Some("tmpfs"), &path, Some("tmpfs"), nix::mount::MsFlags::empty(), Some(size.as_str()))
+            .unwrap();
+        SmallDisk(path)
+    }
+
+    fn free(&self) -> u64 {
+        let disk = nix::sys::statvfs::statvfs(&self.0).unwrap();
+        disk.blocks_available() * disk.fragment_size()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = nix::mount::umount2(&self.0, nix::mount::MntFlags::MNT_DETACH);
+    }
 }
 
 #[test]
