@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::cli::context::{Context, Need, Stack};
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{Exit, Failure, Kind};
 use crate::planner::request::{Answers, BuildPolicy, Ready, Recreate, Request, Until, Up};
 use crate::spec::project::service::PullPolicy;
 use crate::values::names::ServiceName;
@@ -106,7 +106,7 @@ impl Making {
         Ok(Up {
             recreate,
             recreate_dependencies: if self.no_recreate { Recreate::Never } else { Recreate::Diverged },
-            scale: self.scales()?,
+            scale: self.scales(stack)?,
             orphans: context.orphans(stack, remove),
             build: match (self.build, self.no_build) {
                 (_, true) => BuildPolicy::Never,
@@ -121,12 +121,19 @@ impl Making {
         })
     }
 
-    fn scales(&self) -> Result<BTreeMap<ServiceName, u32>, Failure> {
+    fn scales(&self, stack: &Stack) -> Result<BTreeMap<ServiceName, u32>, Failure> {
         let scale = |text: &String| {
             let invalid = || Failure::usage(format!("invalid --scale option {text:?}. Should be SERVICE=NUM"));
             let (service, count) = text.split_once('=').ok_or_else(invalid)?;
             let service = ServiceName::try_from(service).map_err(|_| invalid())?;
-            Ok((service, count.parse().map_err(|_| invalid())?))
+            let count = count.parse().map_err(|_| invalid())?;
+            match &stack.project {
+                Some(project) if project.disabled.contains_key(&service) => {
+                    Err(Failure::usage(format!("no such service: {service}: disabled")))
+                }
+                _ if !stack.knows(service.as_str()) => Err(Kind::NoSuchService(service.to_string()).into()),
+                _ => Ok((service, count)),
+            }
         };
         self.scale.iter().map(scale).collect()
     }

@@ -15,6 +15,7 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::cli::context::until_cancelled;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::ui::logs::{Form, LogPrinter};
 use crate::cli::ui::menu::{Above, Menu};
@@ -247,14 +248,12 @@ impl Ui {
     pub fn confirm(&self, question: &str, default: bool) -> Result<bool, Failure> {
         let hidden = lock(&self.progress).as_mut().map(Progress::hide).unwrap_or_default();
         self.show(&hidden);
-        let mut input = std::io::stdin().lock();
         let terminal = std::io::stdin().is_terminal();
         loop {
             let choice = if default { "[Y/n]" } else { "[y/N]" };
             self.text(&if terminal { format!("{question} {choice} ") } else { question.to_owned() })?;
             self.flush()?;
-            let mut line = String::new();
-            let read = input.read_line(&mut line).map_err(Failure::system("read the answer"))?;
+            let line = answer()?;
             let word = line.trim().to_ascii_lowercase();
             if !terminal {
                 return Ok(matches!(word.as_str(), "y" | "1" | "t" | "true"));
@@ -262,12 +261,32 @@ impl Ui {
             match word.as_str() {
                 "y" | "yes" => return Ok(true),
                 "n" | "no" => return Ok(false),
-                "" if read == 0 => return Err(Kind::Cancelled.into()),
+                "" if line.is_empty() => return Err(Kind::Cancelled.into()),
                 "" => return Ok(default),
                 _ => {}
             }
         }
     }
+}
+
+/// A line of standard input with its end; empty at the end of all. Read on threads of their own, so that whoever is asked
+/// can still say stop.
+fn answer() -> Result<String, Failure> {
+    let read = || {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line).map(|_| line)
+    };
+    let wait = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(Failure::system("start"))?;
+        let line = runtime.block_on(until_cancelled(async {
+            let line = tokio::task::spawn_blocking(read).await.unwrap_or_else(|error| Err(error.into()));
+            line.map_err(Failure::system("read the answer"))
+        }));
+        runtime.shutdown_background();
+        line
+    };
+    std::thread::spawn(wait).join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// How large the screen is; 80 by 24 where that can't be known.

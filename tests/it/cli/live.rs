@@ -100,6 +100,27 @@ fn exec_at_a_terminal_is_interactive_and_leaves_the_terminal_as_it_was() {
 }
 
 #[test]
+fn whoever_is_asked_can_say_stop() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine();
+    machine.xcompose(["create", "db"]).ok();
+    let mut rm = AtTerminal::new(&machine, &["rm"]);
+    rm.until("[y/N] ");
+    kill(Pid::from_raw(rm.child.id().cast_signed()), Signal::SIGINT).unwrap();
+    assert_eq!(rm.child.wait().unwrap().code(), Some(130));
+    let mut again = AtTerminal::new(&machine, &["rm"]);
+    again.until("[y/N] ");
+    again.type_in("maybe\r");
+    again.until("maybe\r\nGoing to remove project-db-1 [y/N] ");
+    again.type_in("y\r");
+    assert_eq!(again.child.wait().unwrap().code(), Some(0));
+    assert_eq!(machine.xcompose(["ps", "-aq"]).ok().stdout(), "");
+    machine.xcompose(["down"]).ok();
+}
+
+#[test]
 fn the_first_interrupt_stops_and_the_second_kills_and_what_was_not_named_runs_on() {
     if cannot_run() {
         return;

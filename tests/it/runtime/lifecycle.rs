@@ -180,7 +180,7 @@ fn a_creation_that_fails_leaves_nothing_and_a_name_is_taken_once() {
     let config = stack.config("a", "true");
     stack.create(&config);
     let error = stack.wait(stack.runtime.create_container(&config, None)).unwrap_err();
-    assert!(matches!(error, EngineError::Exists(Subject::Container(_))), "{error:?}");
+    assert!(matches!(error, EngineError::State { subject: Subject::ContainerName(_), .. }), "{error:?}");
     let containers = stack.machine.data().join("projects").join(stack.project.as_str()).join("containers");
     assert_eq!(std::fs::read_dir(containers).unwrap().count(), 1);
     stack.down();

@@ -47,6 +47,7 @@ fn names_that_do_not_exist_are_named() {
     }
     let machine = machine(SLEEPER);
     told(&machine, &["up", "-d", "nosuch"], &["no such service: nosuch"]);
+    told(&machine, &["up", "-d", "--scale", "nosuch=2"], &["no such service: nosuch"]);
     machine.write("compose.yaml", "services: {a: {image: nosuchimage}}");
     told(&machine, &["up", "-d"], &["nosuchimage"]);
     assert_eq!(machine.xcompose(["ps", "-a", "-q"]).ok().stdout(), "", "nothing half-made");
