@@ -47,6 +47,11 @@ pub enum Said {
         /// Which server; `None`: it had said so before.
         by: Option<IpAddr>,
     },
+    /// What an upstream server had to say does not fit a datagram; the asker comes again by TCP.
+    TooLong {
+        /// Which.
+        by: IpAddr,
+    },
     /// No upstream server answered in time.
     NoAnswer,
 }
@@ -77,6 +82,7 @@ impl std::fmt::Display for Said {
                     None => out.write_str(" from the cache"),
                 }
             }
+            Said::TooLong { by } => write!(out, "too long for a datagram, to be asked again by TCP, from {by}"),
             Said::NoAnswer => out.write_str("SERVFAIL: no upstream server answered"),
         }
     }

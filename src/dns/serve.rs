@@ -71,6 +71,7 @@ impl Handler {
         let begun = Instant::now();
         let outcome = self.shared.upstream.ask(servers, bytes, transport).await;
         let (answer, said) = match outcome {
+            Outcome::Answer(answer, by) if wire::is_truncated(&answer) => (answer, Said::TooLong { by }),
             Outcome::Answer(answer, by) => {
                 let said = Said::Theirs { code: wire::code(&answer), answers: wire::answers(&answer), by: Some(by) };
                 (answer, said)

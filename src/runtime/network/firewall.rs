@@ -17,6 +17,7 @@
 //!   chain prerouting  { type nat hook prerouting priority dstnat
 //!                       fib daddr type local jump published }
 //!   chain output      { type nat hook output priority dstnat
+//!                       ip6 daddr ::1 accept
 //!                       fib daddr type local jump published }
 //!   chain published   { dnat ip to ip daddr . meta l4proto . th dport map @at4
 //!                       dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 120 map @atof4
@@ -43,7 +44,8 @@
 //! since with br_netfilter, which Docker switches on, the kernel has forgotten in `postrouting` where a packet came in.
 //!
 //! `127.0.0.1` is published without a proxy: redirected in `output`, given the bridge's address in `postrouting`; the
-//! bridge has `route_localnet` for it, which is why `localnet` must keep containers off the machine's loopback.
+//! bridge has `route_localnet` for it, which is why `localnet` must keep containers off the machine's loopback. From `::1`
+//! the kernel has no way to elsewhere: it is left to the proxy, also where a port is published everywhere.
 //!
 //! Docker, ufw and firewalld drop what they do not know, and an accept of ours ends only our chain: [`doors`] are the only
 //! rules outside our table.
@@ -355,6 +357,14 @@ fn write_table(transaction: &mut Transaction<'_>) {
 
     for (chain, number) in [("prerouting", prerouting), ("output", output)] {
         transaction.new_chain(chain, hook("nat", number, libc::NF_IP_PRI_NAT_DST));
+        if number == output {
+            let address = Expression::Payload(PayloadBase::NetworkHeader, 24, 16, A);
+            let loopback = Equal(A, std::net::Ipv6Addr::LOCALHOST.octets().to_vec());
+            transaction.append(
+                chain,
+                &[Meta(MetaKeys::Nfproto, A), Equal(A, vec![libc::NFPROTO_IPV6 as u8]), address, loopback, Accept],
+            );
+        }
         // RTN_LOCAL
         let local = Equal(A, 2_u32.to_ne_bytes().to_vec());
         transaction.append(chain, &[AddressType(A), local, Jump("published")]);

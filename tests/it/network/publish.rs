@@ -112,7 +112,19 @@ fn what_no_rule_redirects_is_carried_by_the_proxy() {
     }
     let host = Host::new();
     host.network("n");
+    let mut both = config("both");
+    both.enable_ipv6 = true;
+    host.networks.create(&both).unwrap();
     let port = free_port();
+    // A container with IPv6, too, is reached by ::1 through the proxy alone, and by other addresses without it.
+    let web = host.connect(&Spec::new("web", &["both"]).publish(None, Some(port), 8080)).unwrap();
+    let serving = Serving::of(&host, &web);
+    let served = serve_once(web.inside(|| TcpListener::bind("[::]:8080").unwrap()), "loopback");
+    assert_eq!(ask(("::1".parse::<IpAddr>().unwrap(), port).into()).as_deref(), Some("loopback"));
+    served.join().unwrap();
+    drop(serving);
+    host.disconnect(web);
+
     let mut spec = Spec::new("web", &["n"]).publish(None, Some(port), 8080).publish(None, Some(port), 8080);
     spec.ports[1].protocol = Protocol::Udp;
     let web = host.connect(&spec).unwrap();
