@@ -65,6 +65,9 @@ enum Stopping {
     Forced,
 }
 
+/// After an interrupt the last output of a container is shown for so long; its log has it all.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
 enum Happened {
     Done(Result<(), Failure>),
     News(News),
@@ -141,7 +144,8 @@ impl Foreground {
         let mut watching: Option<Work<'_>> = None;
         let mut to_watch = around.watch.take();
         let mut keys: Option<Keys> = None;
-        while work.is_some() || watching.is_some() || follower.busy() {
+        let mut cut_off = false;
+        while work.is_some() || (!cut_off && (watching.is_some() || follower.busy())) {
             let happened = tokio::select! {
                 biased;
                 done = working(&mut work) => Happened::Done(done),
@@ -186,6 +190,12 @@ impl Foreground {
                     context.ui().set_menu(Some(menu(watching.is_some())));
                 }
                 Happened::Key(Key::Enter) => context.ui().line("").and_then(|()| context.ui().flush())?,
+                Happened::News(news) if matches!(stopping, Stopping::Asked | Stopping::Forced) => {
+                    match tokio::time::timeout(LAST_WORDS, follower.take(news, &interest)).await {
+                        Ok(seen) => drop(seen?),
+                        Err(_) => cut_off = true,
+                    }
+                }
                 Happened::News(news) => {
                     if let Seen::Exit { service, status } = follower.take(news, &interest).await?
                         && self.note(&service, status, &mut code)
@@ -214,6 +224,9 @@ impl Foreground {
         }
         follower.printer().flush()?;
         context.ui().set_menu(None);
+        if cut_off {
+            context.ui().say("There is more output; `xcompose logs` shows it.");
+        }
         match stopping {
             Stopping::Asked | Stopping::Forced => Err(Kind::Quiet(130).into()),
             Stopping::No | Stopping::Aborted => Ok(Exit::of_process(code.unwrap_or(0))),

@@ -166,6 +166,31 @@ fn the_first_interrupt_stops_and_the_second_kills_and_what_was_not_named_runs_on
 }
 
 #[test]
+fn an_interrupt_does_not_wait_until_a_flood_has_been_shown() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine();
+    machine.write(
+        "compose.yaml",
+        "services: {flood: {image: busybox, init: true, command: [sh, -c, 'yes 0123456789012345678901234567890123456789 | head -n 1000000; echo done; sleep 1000']}}",
+    );
+    let mut command = machine.command(["up"]);
+    let mut up = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let last = || machine.xcompose(["logs", "--no-log-prefix", "--tail", "1"]).stdout();
+    eventually("all has been written", || (last() == "done\n").then_some(()));
+    kill(Pid::from_raw(up.id().cast_signed()), Signal::SIGINT).unwrap();
+    // A terminal that draws each letter.
+    let shown = std::io::BufReader::with_capacity(1, up.stdout.take().unwrap()).bytes().count();
+    assert_eq!(up.wait().unwrap().code(), Some(130));
+    let mut told = String::new();
+    up.stderr.take().unwrap().read_to_string(&mut told).unwrap();
+    assert!(told.contains("There is more output; `xcompose logs` shows it."), "{told}");
+    assert!(shown < 1_000_000 * 41, "{shown}");
+    machine.xcompose(["down"]).ok();
+}
+
+#[test]
 fn the_first_exit_ends_up_when_that_is_asked_for_and_gives_its_code() {
     if cannot_run() {
         return;
