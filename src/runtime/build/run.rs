@@ -362,8 +362,8 @@ impl Drop for Runner {
     }
 }
 
-/// Takes away what dead builds left, and the builds' network unless one that lives uses it. Where there are none this is one
-/// look at a folder.
+/// Takes away what dead builds left, and the builds' network unless one lives. Where there are none this is one look at a
+/// folder.
 pub(in crate::runtime) fn sweep(layout: &Layout) -> io::Result<()> {
     let builds = layout.builds();
     let found = match folders(&builds) {
@@ -377,6 +377,9 @@ pub(in crate::runtime) fn sweep(layout: &Layout) -> io::Result<()> {
     let _turn = store::lock(&builds.join("lock"))?;
     for folder in folders(&builds)? {
         bury(&folder, &networks)?;
+    }
+    if !folders(&builds)?.is_empty() {
+        return Ok(());
     }
     match network_name().map_err(io::Error::other).map(|name| networks.remove(&name))? {
         Ok(()) | Err(NetworkError::NotFound(_) | NetworkError::InUse { .. }) => Ok(()),
