@@ -164,6 +164,15 @@ pub enum CacheStore {
         /// What goes there.
         extent: CacheExtent,
     },
+    /// `type=registry`: an image that has results with it.
+    Registry {
+        /// Which.
+        image: ImageRef,
+        /// What goes there.
+        extent: CacheExtent,
+    },
+    /// `type=inline`: the image that is built has its own results with it.
+    Inline,
     /// Another kind, which the engine may not know.
     Other(String),
 }
@@ -179,24 +188,31 @@ pub struct InvalidCacheStore {
 impl std::str::FromStr for CacheStore {
     type Err = InvalidCacheStore;
 
-    /// `type=local,src=folder`, `type=local,dest=folder,mode=max`; a name alone is an image.
+    /// `type=local,src=folder`, `type=registry,ref=image,mode=max`, `type=inline`; a name alone is an image.
     fn from_str(text: &str) -> Result<CacheStore, InvalidCacheStore> {
         let fields: BTreeMap<&str, &str> = text.split(',').filter_map(|field| field.split_once('=')).collect();
         let wrong = |reason| InvalidCacheStore { text: text.to_owned(), reason };
+        let extent = || match fields.get("mode") {
+            None | Some(&"min") => Ok(CacheExtent::Image),
+            Some(&"max") => Ok(CacheExtent::All),
+            Some(_) => Err(wrong("mode is min or max")),
+        };
+        let image = |name: &str| name.parse::<ImageRef>().map_err(|_| wrong("its image has no valid name"));
         match fields.get("type") {
             Some(&"local") => {
                 let folder = fields.get("src").or_else(|| fields.get("dest")).filter(|folder| !folder.is_empty());
                 let folder = folder.ok_or_else(|| wrong("a local one has a folder: src= or dest="))?;
-                let extent = match fields.get("mode") {
-                    None | Some(&"min") => CacheExtent::Image,
-                    Some(&"max") => CacheExtent::All,
-                    Some(_) => return Err(wrong("mode is min or max")),
-                };
-                Ok(CacheStore::Local { folder: folder.into(), extent })
+                Ok(CacheStore::Local { folder: folder.into(), extent: extent()? })
             }
+            Some(&"registry") => {
+                let name = fields.get("ref").ok_or_else(|| wrong("one in a registry has a name: ref="))?;
+                Ok(CacheStore::Registry { image: image(name)?, extent: extent()? })
+            }
+            Some(&"inline") => Ok(CacheStore::Inline),
             Some(&"") => Err(wrong("its type is empty")),
             None if text.is_empty() || text.contains('=') => Err(wrong("it has no type")),
-            _ => Ok(CacheStore::Other(text.to_owned())),
+            None => Ok(CacheStore::Registry { image: image(text)?, extent: CacheExtent::Image }),
+            Some(_) => Ok(CacheStore::Other(text.to_owned())),
         }
     }
 }

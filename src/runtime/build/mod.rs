@@ -32,7 +32,7 @@ pub(in crate::runtime) mod under_way;
 
 use tokio::sync::mpsc;
 
-use crate::engine::{BuildConfig, CacheExtent, EngineError, ImageId, Progress, Subject};
+use crate::engine::{BuildConfig, CacheExtent, CacheStore, EngineError, ImageId, Progress, Subject};
 use crate::runtime::build::context::Contexts;
 use crate::runtime::build::dockerfile::Dockerfile;
 use crate::runtime::build::fault::invalid;
@@ -67,7 +67,7 @@ pub fn build(layout: &Layout, config: &BuildConfig, progress: &mpsc::Sender<Prog
         // Whoever has gone is noticed with the first step.
         let _ = progress.blocking_send(Progress::Warning { text });
     }
-    let (outside, mut doubts) = Outside::open(&config.cache_from);
+    let (outside, mut doubts) = Outside::open(&config.cache_from, &store, &cancelled);
     doubts.extend(outside::doubts(&config.cache_to));
     for text in doubts {
         let _ = progress.blocking_send(Progress::Warning { text });
@@ -91,12 +91,21 @@ pub fn build(layout: &Layout, config: &BuildConfig, progress: &mpsc::Sender<Prog
     });
     let needed = stages::needed(&stages, target);
     let mut state = builder.build(&needed)?;
-    for (folder, extent) in outside::folders(&config.cache_to) {
+    let made = |extent: &CacheExtent| {
         let stages = match extent {
             CacheExtent::All => needed.clone(),
             CacheExtent::Image => stages::chain(&stages, target),
         };
-        outside::export(&store, folder, builder.used(&stages))?;
+        builder.used(&stages)
+    };
+    for place in &config.cache_to {
+        match place {
+            CacheStore::Local { folder, extent } => outside::export(&store, folder, made(extent))?,
+            CacheStore::Registry { image, extent } => outside::push(&store, &staging, image, made(extent))?,
+            CacheStore::Inline => outside::embed(&mut state.document, made(&CacheExtent::Image)),
+            // Warned of above.
+            CacheStore::Other(_) => {}
+        }
     }
     state.document.config.labels.extend(config.labels.clone());
     store.publish(&staging, &state.document, &config.tags)

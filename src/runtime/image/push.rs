@@ -72,6 +72,15 @@ pub(in crate::runtime) async fn push(
     push.by_any_way(&access).await.map_err(|error| engine_error("push", name, error))
 }
 
+/// The same for whoever may wait, and tells nobody.
+pub(in crate::runtime) fn push_blocking(store: &Store, name: &ImageRef) -> Result<Pushed, EngineError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(failed("push", Subject::Image(name.to_string())))?;
+    // The receiver is gone before the first word: a full channel would be waited for.
+    let (sender, _) = mpsc::channel(1);
+    runtime.block_on(push(store, name, sender))
+}
+
 struct Push {
     store: Store,
     name: ImageRef,

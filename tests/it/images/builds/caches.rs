@@ -2,9 +2,11 @@
 
 use std::fs;
 
-use xcompose::engine::{CacheExtent, CacheStore};
+use xcompose::engine::{CacheExtent, CacheStore, Engine};
+use xcompose::runtime::Runtime;
 
 use super::workshop::{Told, Workshop, read};
+use crate::images::registries::{Door, Registry};
 use crate::support::cannot_run;
 
 fn cached(told: &Told) -> Vec<bool> {
@@ -45,4 +47,42 @@ fn another_store_takes_over_what_was_made_and_makes_what_does_not_fit() {
         third.config.cache_from.push(CacheStore::Other("type=gha".into()));
         third.build(text);
     }
+}
+
+#[test]
+fn an_image_takes_results_along_its_own_or_one_for_them_alone() {
+    if cannot_run() {
+        return;
+    }
+    let registry = Registry::new(Door::Open);
+    let text =
+        "FROM busybox AS made\nRUN echo made > /made\nFROM busybox\nRUN echo own > /own\nCOPY --from=made /made /\n";
+    let name = |image: &str| format!("{}/{image}", registry.address);
+    let push = |shop: &Workshop| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let engine = Runtime::new(shop.layout.clone());
+        let (sender, _) = tokio::sync::mpsc::channel(1);
+        runtime.block_on(engine.push(&name("app:1").parse().unwrap(), sender)).unwrap();
+    };
+    for (to, from, expected) in [
+        (format!("type=registry,ref={},mode=max", name("all:1")), name("all:1"), [true, true, true, true, true]),
+        ("type=inline".to_owned(), format!("type=registry,ref={}", name("app:1")), [true, false, true, true, true]),
+    ] {
+        let mut first = Workshop::new();
+        first.config.tags = vec![name("app:1").parse().unwrap()];
+        first.config.cache_to = vec![to.parse().unwrap()];
+        let (image, _) = first.build(text);
+        push(&first);
+        let mut second = Workshop::new();
+        second.config.cache_from = vec![from.parse().unwrap()];
+        let (again, told) = second.build(text);
+        assert_eq!(cached(&told)[..4], expected[..4], "{from}");
+        assert_eq!((read(&again, "made"), read(&again, "own")), ("made\n".into(), "own\n".into()));
+        assert_eq!(again.document.rootfs, image.document.rootfs);
+    }
+    // One that is not there is told, and the build goes on.
+    let mut third = Workshop::new();
+    third.config.cache_from = vec![name("nowhere:1").parse().unwrap()];
+    let (_, told) = third.build(text);
+    assert_eq!(cached(&told)[..2], [true, false]);
 }
