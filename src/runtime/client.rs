@@ -16,6 +16,7 @@ use crate::runtime::keeper::protocol::LISTENER;
 use crate::runtime::layout::Layout;
 use crate::runtime::supervisor::control::{Answer, Channel, Request};
 use crate::runtime::sys;
+use crate::runtime::version;
 use crate::values::names::ProjectName;
 
 /// How often a request is made again when supervisors die of it or around it.
@@ -159,7 +160,14 @@ fn try_connect(layout: &Layout, project: &ProjectName) -> io::Result<Option<Unix
 fn connect_or_start(client: &Client, project: &ProjectName) -> io::Result<UnixStream> {
     let layout = &client.layout;
     if let Some(stream) = connect(layout, project)? {
-        return Ok(stream);
+        if !version::is_older(layout, project) {
+            return Ok(stream);
+        }
+        version::replace(&stream, &client.program)?;
+        // That connection is used up, whether it gave way or not.
+        if let Some(stream) = connect(layout, project)? {
+            return Ok(stream);
+        }
     }
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(layout.running(project))?;
     let lock = File::options().create(true).append(true).open(layout.control_lock(project))?;

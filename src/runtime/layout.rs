@@ -183,6 +183,11 @@ impl Layout {
         self.run.join("projects").join(project.as_str())
     }
 
+    /// Which version the supervisor is of.
+    pub fn version(&self, project: &ProjectName) -> PathBuf {
+        self.running(project).join("version")
+    }
+
     /// Where the supervisor listens.
     pub fn control(&self, project: &ProjectName) -> PathBuf {
         self.running(project).join("control.sock")

@@ -20,6 +20,7 @@ pub mod start;
 pub mod store;
 pub mod supervisor;
 pub mod sys;
+mod version;
 pub mod volume;
 pub mod watch;
 

@@ -272,7 +272,10 @@ impl Keeper {
         let (ours, theirs) = link()?;
         // Only this end: a supervisor that is slow to read, or a copy of its end in a child of it, must not hold us up.
         fcntl(&ours, FcntlArg::F_SETFL(OFlag::O_NONBLOCK)).or_os("fcntl", "link")?;
-        let child = role(Path::new(SELF), SUPERVISOR, layout, project, theirs).spawn().or_os("exec", "supervisor")?;
+        let newer = self.held.iter().find(|(key, _)| key == protocol::PROGRAM);
+        let program = newer.map(|(_, file)| format!("/proc/self/fd/{}", file.as_raw_fd()));
+        let program = Path::new(program.as_deref().unwrap_or(SELF));
+        let child = role(program, SUPERVISOR, layout, project, theirs).spawn().or_os("exec", "supervisor")?;
         Ok(Supervisor { pid: child.id().cast_signed(), since: Instant::now(), link: ours, handed: 0, ready: false })
     }
 
@@ -299,7 +302,7 @@ impl Keeper {
             }
             Some(ToKeeper::Go) => return Ok(Received::Go),
             Some(ToKeeper::Quit) => return Ok(Received::Quit),
-            // Never said by a supervisor of this binary; there is nobody to tell.
+            // A newer supervisor's word that this keeper does not know; it does without.
             None => {}
         }
         Ok(Received::Done)

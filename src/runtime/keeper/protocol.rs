@@ -1,5 +1,8 @@
 //! What keeper and supervisor say to each other: one small message a packet, a file with some of them.
 //!
+//! A keeper lives on when supervisors of newer versions come: what these words mean does not change, and a word that is not
+//! known is passed over.
+//!
 //! The same words bring a new keeper to life: whoever starts it holds what it shall hold, then says `Go`.
 //! A packet is one letter and its operand; a key is any text of at most [`KEY_MAX`] bytes.
 
@@ -9,6 +12,8 @@ pub const KEY_MAX: usize = 160;
 pub const PACKET_MAX: usize = KEY_MAX + 1;
 /// Where the control socket's listener is held.
 pub const LISTENER: &str = "listener";
+/// Where a newer program is held than the keeper's own: supervisors are started from it.
+pub const PROGRAM: &str = "program";
 
 /// To the keeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

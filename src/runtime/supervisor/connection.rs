@@ -62,6 +62,11 @@ impl Client {
         self.replies.closed().await;
     }
 
+    /// The file that came with its request.
+    pub(super) fn file(&self) -> Option<OwnedFd> {
+        self.files.lock().ok()?.pop_front()
+    }
+
     /// The streams that came with its request.
     pub(super) fn streams(&self, streams: Streams) -> Option<ProcessIo> {
         streams.with(&mut *self.files.lock().ok()?)

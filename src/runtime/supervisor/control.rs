@@ -104,6 +104,9 @@ pub enum Request {
     Settle,
     /// End now if nothing runs and nobody else is connected.
     Leave,
+    /// Give way to a supervisor of the newer program that comes along, unless somebody else is connected: then `Done`.
+    /// Else the connection ends with this supervisor. Every version has to understand this request as it is.
+    GiveWay,
     /// To the process that this connection started.
     Signal(Signal),
 }

@@ -49,7 +49,7 @@ use crate::engine::{ContainerId, ContainerState, EngineError, Event, EventAction
 use crate::runtime::container::find;
 use crate::runtime::container::record::Container;
 use crate::runtime::journal;
-use crate::runtime::keeper::protocol::LISTENER;
+use crate::runtime::keeper::protocol::{LISTENER, PROGRAM};
 use crate::runtime::layout::Layout;
 use crate::runtime::network::Networks;
 use crate::runtime::network::changes::Changes;
@@ -63,6 +63,7 @@ use crate::runtime::supervisor::machine::Next;
 use crate::runtime::supervisor::names::Membership;
 use crate::runtime::supervisor::starter::{Launched, Starter};
 use crate::runtime::sys::memory;
+use crate::runtime::version;
 use crate::values::names::ProjectName;
 
 /// How long nothing was asked of it before it takes itself to be at rest.
@@ -201,6 +202,7 @@ async fn run(layout: &Layout, project: &ProjectName) -> io::Result<()> {
         leaver: None,
         boot: find::boot().ok(),
     };
+    version::write(layout, project)?;
     // Without it (a kernel without nftables) there is nothing to look after.
     let firewall = Changes::open().ok();
     let mut connections = JoinSet::new();
@@ -368,8 +370,25 @@ impl Supervisor {
                     queue.send(Message::Stay)
                 });
             }
+            Request::GiveWay => self.give_way(&client),
             // Only meant for a process that the connection has started.
             Request::Signal(_) => drop(client),
+        }
+    }
+
+    /// Lets a newer program take over. Supervisors may be killed at any moment, so this one is: the next one finds all it
+    /// needs on record and in the keeper's hands.
+    fn give_way(&mut self, client: &Client) {
+        let others = self.clients > 1 || self.starting > 0;
+        match client.file().filter(|_| !others) {
+            Some(program) => {
+                self.link.hold(PROGRAM.to_owned(), program);
+                // It can't fail, and nothing comes behind it.
+                let _ = nix::sys::signal::raise(nix::sys::signal::Signal::SIGKILL);
+            }
+            None => {
+                client.tell(Answer::Done);
+            }
         }
     }
 
@@ -464,10 +483,13 @@ impl Supervisor {
         if poll(&mut waiting, PollTimeout::ZERO)? > 0 {
             return Ok(false);
         }
-        match std::fs::remove_file(self.layout.control(&self.project)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(true),
+        for path in [self.layout.version(&self.project), self.layout.control(&self.project)] {
+            match std::fs::remove_file(path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
         }
+        Ok(true)
     }
 }
 

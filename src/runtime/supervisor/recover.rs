@@ -120,12 +120,17 @@ impl Supervisor {
         let pump = writer.and_then(|writer| Pump::start(writer, self.reopen(id)?));
         self.adopt_ports(id, &active);
         let Some(pidfd) = pidfd.map(Arc::new) else {
-            // It ended, and everything that knew how was killed, too.
             let Ok(nobody) = sys::pidfd_open(nix::unistd::getpid().as_raw()) else { return };
-            let mut run = Run::adopted(0, Arc::new(nobody), cgroup, pump.ok());
+            let mut run = Run::adopted(if told { pid } else { 0 }, Arc::new(nobody), cgroup, pump.ok());
             run.lost_at_boot = rebooted;
             active.run = Some(run);
             self.containers.insert(id.clone(), active);
+            if told {
+                // Our predecessor was killed while it put it away; how it ended comes with the words.
+                self.children.insert(pid, Child::First(id.clone()));
+                return;
+            }
+            // Everything that knew how it ended was killed, too.
             return self.container_ended(id, None);
         };
         self.serve(id, &active, &pidfd);

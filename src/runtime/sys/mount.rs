@@ -4,6 +4,7 @@
 
 use std::ffi::CStr;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::path::Path;
 
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
@@ -170,13 +171,18 @@ pub enum Place<'a> {
 /// This program's own file on a read-only mount of its own: whoever gets hold of it through `/proc/PID/exe` in a
 /// container can't write to it. What is executed from here is executed from there ever after (`/proc/self/exe`).
 pub fn own_binary() -> Result<OwnedFd, OsError> {
-    const PATH: &str = "/proc/self/exe";
-    let file = open(PATH, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).or_os("open", PATH)?;
-    if fstatvfs(&file).or_os("fstatvfs", PATH)?.flags().contains(FsFlags::ST_RDONLY) {
+    binary(Path::new("/proc/self/exe"))
+}
+
+/// The same of another copy of this program.
+pub fn binary(path: &Path) -> Result<OwnedFd, OsError> {
+    let subject = || path.display().to_string();
+    let file = open(path, OFlag::O_PATH | OFlag::O_CLOEXEC, Mode::empty()).or_os("open", subject())?;
+    if fstatvfs(&file).or_os("fstatvfs", subject())?.flags().contains(FsFlags::ST_RDONLY) {
         return Ok(file);
     }
-    let tree = copy_tree(file.as_fd(), c"", Reach::Top).or_os("open_tree", PATH)?;
-    set_attributes(tree.as_fd(), Reach::Top, READ_ONLY, 0).or_os("mount_setattr", PATH)?;
+    let tree = copy_tree(file.as_fd(), c"", Reach::Top).or_os("open_tree", subject())?;
+    set_attributes(tree.as_fd(), Reach::Top, READ_ONLY, 0).or_os("mount_setattr", subject())?;
     Ok(tree)
 }
 

@@ -8,3 +8,4 @@ mod sandbox;
 mod stack;
 mod start;
 mod staying;
+mod upgrade;
