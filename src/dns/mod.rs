@@ -83,6 +83,10 @@ pub trait Source: Send + Sync {
     /// Asked for every question: cheap, and never behind.
     fn names(&self) -> Arc<Names>;
 
+    /// Whether a name, in lower case, is that of somebody on an asker's networks who does not run now: others would lead it
+    /// to strangers.
+    fn is_at_rest(&self, asker: &Asker, name: &str) -> bool;
+
     /// Whom the machine itself asks; for [`Upstreams::OfMachine`].
     fn machine_servers(&self) -> Vec<IpAddr>;
 }
@@ -91,6 +95,10 @@ pub trait Source: Send + Sync {
 impl Source for Arc<Names> {
     fn names(&self) -> Arc<Names> {
         Arc::clone(self)
+    }
+
+    fn is_at_rest(&self, _: &Asker, _: &str) -> bool {
+        false
     }
 
     fn machine_servers(&self) -> Vec<IpAddr> {

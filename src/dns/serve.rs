@@ -59,7 +59,7 @@ impl Handler {
             return Reply::Bytes(answer);
         }
         let servers = self.shared.servers(&self.asker);
-        if servers.is_empty() {
+        if servers.is_empty() || self.shared.source.is_at_rest(&self.asker, &question.name) {
             self.note(&question, Said::NoSuchName, Duration::ZERO);
             return Reply::Bytes(question.code(ResponseCode::NXDomain));
         }

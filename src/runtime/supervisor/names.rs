@@ -12,13 +12,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use nix::sys::inotify::{AddWatchFlags, InitFlags, Inotify, InotifyEvent, WatchDescriptor};
 
-use crate::dns::Source;
 use crate::dns::names::{Member, Names};
+use crate::dns::{Asker, Source};
 use crate::engine::ContainerId;
 use crate::runtime::layout::Layout;
-use crate::runtime::network::record::EndpointRecord;
+use crate::runtime::network::record::{EndpointRecord, Leases};
 use crate::runtime::network::servers::Servers;
 use crate::runtime::store;
+use crate::values::names::NetworkName;
 
 /// The networks that are watched, and their members. Copies are the same.
 #[derive(Debug, Clone)]
@@ -89,12 +90,32 @@ impl Source for Membership {
         Arc::clone(names.get_or_insert_with(|| Arc::new(Names::new(all()))))
     }
 
+    fn is_at_rest(&self, asker: &Asker, name: &str) -> bool {
+        self.watched().is_at_rest(&asker.networks, name)
+    }
+
     fn machine_servers(&self) -> Vec<IpAddr> {
         self.watched().servers.now()
     }
 }
 
 impl Watched {
+    /// Whoever has an address kept without being a member; services have no dots.
+    fn is_at_rest(&self, networks: &[String], name: &str) -> bool {
+        let of_network = |id: &String| self.members.get(id)?.values().next();
+        networks.iter().filter_map(of_network).any(|member| {
+            let network = member.network_name.to_ascii_lowercase();
+            let bare = name.strip_suffix(&network).and_then(|name| name.strip_suffix('.')).unwrap_or(name);
+            if bare.contains('.') {
+                return false;
+            }
+            let Ok(network) = NetworkName::try_from(member.network_name.clone()) else { return false };
+            // Leases that can't be read keep nothing.
+            let leases: Option<Leases> = store::read(&self.layout.leases(&network)).ok().flatten();
+            leases.is_some_and(|leases| leases.leases.keys().any(|key| is_called(key, bare)))
+        })
+    }
+
     fn join(&mut self, networks: &[String]) {
         for network in networks {
             if self.members.contains_key(network) {
@@ -169,6 +190,13 @@ impl Watched {
         }
         self.names = None;
     }
+}
+
+/// Whether the slot of this key, `PROJECT/SERVICE/NUMBER`, answers to a name when it runs: to its service's or its own.
+fn is_called(key: &str, name: &str) -> bool {
+    let mut parts = key.split('/');
+    let (Some(project), Some(service), Some(number)) = (parts.next(), parts.next(), parts.next()) else { return false };
+    service.eq_ignore_ascii_case(name) || format!("{project}-{service}-{number}").eq_ignore_ascii_case(name)
 }
 
 /// Whose record a file is; others are being written, or something else.

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use hickory_proto::op::{Message, MessageType, OpCode, Query};
-use hickory_proto::rr::{Name, RecordType};
+use hickory_proto::rr::{Name, RData, Record, RecordType};
 
 use crate::network::support::inside;
 use crate::support::{Machine, cannot_run, eventually, free_port};
@@ -85,6 +85,42 @@ fn every_name_of_a_container_resolves_where_it_is_seen_and_the_files_say_the_res
         hosts.lines().any(|line| line.ends_with(".example.org client") || line.contains(".example.org ")),
         "{hosts}"
     );
+    machine.xcompose(["down"]).ok();
+}
+
+#[test]
+fn a_service_at_rest_does_not_exist_although_an_upstream_server_has_every_name() {
+    if cannot_run() {
+        return;
+    }
+    // As those of hotels and of some providers.
+    let stranger = UdpSocket::bind("127.53.2.2:53").unwrap();
+    std::thread::spawn(move || {
+        let mut buffer = [0; 4096];
+        while let Ok((length, from)) = stranger.recv_from(&mut buffer) {
+            let question = Message::from_vec(&buffer[..length]).unwrap();
+            let name = question.queries[0].name().clone();
+            let mut answer = question.into_response();
+            answer.add_answer(Record::from_rdata(name, 60, RData::A(std::net::Ipv4Addr::new(192, 0, 2, 66).into())));
+            stranger.send_to(&answer.to_vec().unwrap(), from).unwrap();
+        }
+    });
+    let machine = Machine::new();
+    machine.import_busybox();
+    machine.write("compose.yaml", &STACK.replace("127.53.2.1", "127.53.2.2"));
+    machine.xcompose(["up", "-d"]).ok();
+    let running = lookup(&machine, "client", "web");
+    assert_eq!(running.len(), 2);
+    machine.xcompose(["stop", "web"]).ok();
+    for name in ["web", "WEB", "shop-web-1", "web.shop_default"] {
+        assert_eq!(lookup(&machine, "client", name), [""; 0], "{name}");
+    }
+    // Others' names are theirs, also those of services on networks where the asker is not.
+    for name in ["example.org", "elsewhere", "db"] {
+        assert_eq!(lookup(&machine, "client", name), ["192.0.2.66"], "{name}");
+    }
+    machine.xcompose(["start", "web"]).ok();
+    assert_eq!(lookup(&machine, "client", "web"), running);
     machine.xcompose(["down"]).ok();
 }
 
