@@ -1,6 +1,6 @@
 //! From what the executor and a build tell to what is shown.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
@@ -9,12 +9,9 @@ use crate::cli::ui::parts::PartNews;
 use crate::cli::ui::progress::{Mode, News, Phase};
 use crate::engine::Progress;
 use crate::executor::Observer;
-use crate::executor::progress::{Kind, Resource, Status, Update};
+use crate::executor::progress::{Kind, Status, Update};
 use crate::planner::plan::StepId;
 use crate::values::image_ref::ImageRef;
-
-/// How many of a failed build's last lines are shown where its output was not.
-const TAIL: usize = 20;
 
 /// What becomes of a layer that is sent.
 const SENT: [&str; 3] = ["Pushed", "Layer already exists", "Mounted from"];
@@ -34,7 +31,6 @@ pub struct Shown<'a> {
 #[derive(Debug, Default)]
 struct Building {
     partial: Vec<u8>,
-    last: VecDeque<String>,
     /// Where in the Dockerfile each step stands, and what it is.
     steps: BTreeMap<String, (String, String)>,
 }
@@ -97,9 +93,8 @@ impl<'a> Shown<'a> {
                     if plain {
                         self.ui.say(&format!("{image} #{id} {line}"));
                     } else {
-                        self.working(image, line.clone());
+                        self.working(image, line);
                     }
-                    self.remember(image, line);
                 }
             }
             Progress::Warning { text } => self.ui.warn(&text),
@@ -163,15 +158,6 @@ impl<'a> Shown<'a> {
         self.ui.part(&PartNews { parent: format!("Image {image}"), id, phase, text, amount });
     }
 
-    /// The last lines of a build that failed, where they have not been shown.
-    pub fn build_failed(&self, image: &str) {
-        let shown = self.ui.look().progress == Mode::Plain && !self.ui.builds_are_quiet();
-        let building = self.builds.lock().unwrap_or_else(PoisonError::into_inner).remove(image);
-        for line in building.into_iter().flat_map(|building| building.last).filter(|_| !shown) {
-            self.ui.say(&line);
-        }
-    }
-
     /// A table shows what a build is about from moment to moment, and whoever reads objects is told.
     fn working(&self, image: &str, details: String) {
         if self.ui.look().progress != Mode::Plain && !self.ui.builds_are_quiet() {
@@ -188,15 +174,6 @@ impl<'a> Shown<'a> {
         let whole = partial.iter().rposition(|byte| *byte == b'\n').map_or(0, |at| at + 1);
         let complete: Vec<u8> = partial.drain(..whole).collect();
         String::from_utf8_lossy(&complete).lines().map(str::to_owned).collect()
-    }
-
-    fn remember(&self, image: &str, line: String) {
-        let mut builds = self.builds.lock().unwrap_or_else(PoisonError::into_inner);
-        let last = &mut builds.entry(image.to_owned()).or_default().last;
-        if last.len() == TAIL {
-            last.pop_front();
-        }
-        last.push_back(line);
     }
 }
 
@@ -226,9 +203,6 @@ impl Observer for Shown<'_> {
         };
         if update.status == Status::Starting {
             self.attach();
-        }
-        if let (Resource::Image(image), Status::Error) = (&update.resource, update.status) {
-            self.build_failed(image);
         }
         // Beside the output of containers a terminal shows only what is worth reading (Compose CLI reference, §7).
         let hidden = self.attached.load(Ordering::Relaxed)

@@ -4,6 +4,7 @@ use crate::spec::diagnostic::Location;
 use crate::spec::project::keys::NetworkKey;
 use crate::values::image_ref::ImageRef;
 use crate::values::names::{ContainerName, InvalidName, NetworkName, ServiceName, VolumeName};
+use crate::values::platform::InvalidPlatform;
 
 /// Why a request cannot be planned.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,6 +67,9 @@ pub enum PlanError {
         /// Who wants it.
         service: ServiceName,
     },
+    /// The platform that everything is to be for is none.
+    #[error("DOCKER_DEFAULT_PLATFORM: {0}")]
+    DefaultPlatform(InvalidPlatform),
     /// A service runs on a platform that its image is not built for.
     #[error("service {:?} build configuration does not support platform: {platform}", .service.as_str())]
     BuildPlatform {

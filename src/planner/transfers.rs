@@ -98,7 +98,7 @@ pub fn pulls(project: &Project, observed: &Observed, request: &Request, now: i64
             }
         }
     }
-    Ok(Transfers { plan: fetch(wishes), skipped: Vec::new() })
+    Ok(Transfers { plan: fetch(wishes, default_platform(project)?.as_ref()), skipped: Vec::new() })
 }
 
 /// What `pull` fetches: everything, unless a policy says otherwise.
@@ -129,7 +129,7 @@ fn asked(project: &Project, observed: &Observed, request: &Request, pull: &Pull)
             }
         }
     }
-    Ok(Transfers { plan: fetch(wishes), skipped })
+    Ok(Transfers { plan: fetch(wishes, default_platform(project)?.as_ref()), skipped })
 }
 
 /// What `push` sends: images that are built here and have a name of their own, with their further names.
@@ -185,9 +185,16 @@ pub fn builders<'a>(project: &'a Project, images: &BTreeSet<ImageRef>) -> Vec<&'
     project.services.values().filter(builds).map(|service| &service.name).collect()
 }
 
-fn fetch(wishes: BTreeMap<ImageRef, Wish>) -> Plan {
+/// The platform that images are fetched for where their services name none.
+fn default_platform(project: &Project) -> Result<Option<Platform>, PlanError> {
+    let text = project.environment.get("DOCKER_DEFAULT_PLATFORM").filter(|text| !text.is_empty());
+    text.map(|text| text.parse().map_err(PlanError::DefaultPlatform)).transpose()
+}
+
+fn fetch(wishes: BTreeMap<ImageRef, Wish>, default: Option<&Platform>) -> Plan {
     let mut plan = Plan::default();
     for (image, Wish { platform, cause, loss }) in wishes {
+        let platform = platform.or_else(|| default.cloned());
         plan.push(Action::PullImage { image, platform, loss }, cause, Vec::new());
     }
     plan

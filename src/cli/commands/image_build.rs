@@ -120,9 +120,6 @@ impl Build {
         }
         let (phase, text) = if done.is_ok() { (Phase::Done, "Built") } else { (Phase::Error, "Error") };
         ui.news(News { id: format!("Image {name}"), phase, text: text.to_owned(), details: String::new() });
-        if done.is_err() {
-            shown.build_failed(&name);
-        }
         ui.end();
         let id = done?;
         if let Some(path) = &self.iidfile {

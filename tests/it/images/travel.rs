@@ -203,6 +203,11 @@ fn of_several_platforms_the_machines_own_or_the_one_asked_for_is_taken() {
     let none = finish(&mut command(&machine, ["image", "pull", "--platform", "linux/s390x", &name])).fails(1);
     let words = "no matching manifest for linux/s390x in the manifest list entries; there is one for linux/amd64, linux/arm64/v8";
     assert!(none.stderr().contains(words), "{}", none.stderr());
+    // For services, the environment may say it.
+    machine.write("compose.yaml", &format!("name: p\nservices: {{s: {{image: \"{name}\"}}}}\n"));
+    finish(command(&machine, ["pull", "-q"]).env("DOCKER_DEFAULT_PLATFORM", "linux/arm64")).ok();
+    let found = finish(&mut command(&machine, ["image", "inspect", "-f", "{{.Architecture}}", &name])).ok().stdout();
+    assert_eq!(found, "arm64\n");
 }
 
 #[test]

@@ -107,6 +107,10 @@ fn a_failing_command_tells_its_code_its_place_and_its_last_words_once() {
     let machine = machine();
     machine.write("compose.yaml", "name: p\nservices: {s: {build: .}}\n");
     machine.write("Dockerfile", "FROM busybox\nRUN echo last words; exit 9\n");
+    // Where it was not shown as it came, it is shown once.
+    let quiet = machine.xcompose(["--progress", "quiet", "build"]).fails(9).stderr();
+    assert_eq!(quiet.matches("> last words").count(), 1, "{quiet}");
+    assert_eq!(quiet.lines().filter(|line| *line == "last words").count(), 0, "{quiet}");
     for progress in ["plain", "quiet", "json"] {
         let finished = machine.xcompose(["--progress", progress, "build"]).fails(9);
         let said = finished.stderr();
