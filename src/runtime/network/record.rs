@@ -118,7 +118,8 @@ pub struct EndpointRecord {
     pub ipv6: Option<Ipv6Addr>,
     /// Hardware address.
     pub mac: String,
-    /// Our end of its interface, on the host.
+    /// Our end of its interface, on the host; empty in records of older programs.
+    #[serde(default)]
     pub interface: String,
     /// Every name it answers to here, in lower case: its own, short id, host name, aliases.
     pub names: Vec<String>,

@@ -26,7 +26,7 @@ impl Networks {
     /// Takes the interface of a container that has ended away, if others are in its network namespace.
     pub(super) fn cut_off(&self, ended: &EndpointRecord) -> Result<(), NetworkError> {
         let path = self.shared(&ended.network_id, &ended.container);
-        if !path.exists() {
+        if ended.interface.is_empty() || !path.exists() {
             return Ok(());
         }
         match Socket::open()?.run(vec![Request::delete(&ended.interface)]) {
