@@ -6,7 +6,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -65,7 +65,7 @@ enum Stopping {
     Forced,
 }
 
-/// After an interrupt the last output of a container is shown for so long; its log has it all.
+/// After an interrupt what was written before is shown for so long; the logs have it all.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
 enum Happened {
@@ -144,7 +144,7 @@ impl Foreground {
         let mut watching: Option<Work<'_>> = None;
         let mut to_watch = around.watch.take();
         let mut keys: Option<Keys> = None;
-        let mut cut_off = false;
+        let (mut cut_off, mut stopped_at) = (false, None);
         while work.is_some() || (!cut_off && (watching.is_some() || follower.busy())) {
             let happened = tokio::select! {
                 biased;
@@ -159,6 +159,7 @@ impl Foreground {
                 Happened::Done(result) => {
                     work = None;
                     result?;
+                    stopped_at = Some(Instant::now());
                     follower.catch_up(since, &interest).await?;
                     if !follower.subscribed() {
                         follower.recover(&interest).await?;
@@ -191,6 +192,8 @@ impl Foreground {
                 }
                 Happened::Key(Key::Enter) => context.ui().line("").and_then(|()| context.ui().flush())?,
                 Happened::News(news) if matches!(stopping, Stopping::Asked | Stopping::Forced) => {
+                    let late = |at: Instant| work.is_none() && at.elapsed() > LAST_WORDS;
+                    cut_off |= stopped_at.is_some_and(late);
                     match tokio::time::timeout(LAST_WORDS, follower.take(news, &interest)).await {
                         Ok(seen) => drop(seen?),
                         Err(_) => cut_off = true,
