@@ -252,7 +252,8 @@ impl Progress {
         let elapsed = row.ended.unwrap_or_else(Instant::now).duration_since(row.began);
         let timer = format!("{:.1}s", elapsed.as_secs_f64());
         let sum = if row.news.phase == Phase::Working { row.parts.sum() } else { String::new() };
-        let text = format!("{:<longest$} {} {}{sum}", row.news.id, row.news.text, row.news.details);
+        let gap = if row.news.details.is_empty() || sum.is_empty() { "" } else { " " };
+        let text = format!("{:<longest$} {} {}{gap}{sum}", row.news.id, row.news.text, row.news.details);
         // The mark and the blanks around it take three columns, the blank before the timer one.
         let room = screen.columns.saturating_sub(3 + 1 + timer.chars().count() + 1);
         let text = cut(text.trim_end(), room);
