@@ -48,7 +48,7 @@ fn an_older_supervisor_gives_way_to_the_program_that_asks_and_what_runs_runs_on(
     assert_eq!(supervisor(&stack), old);
 
     let other = stack.machine.data().join("newer-xcompose");
-    fs::copy(env!("CARGO_BIN_EXE_xcompose"), &other).unwrap();
+    stack.machine.copy_program(&other);
     call_it(&layout, &stack, "0.0.1");
     let newer = Runtime::new(layout.clone()).with_program(&other);
     stack.wait(newer.pause_container(&bystander, true)).unwrap();

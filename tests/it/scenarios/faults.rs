@@ -153,7 +153,7 @@ fn without_root_the_message_says_so() {
     }
     let command = machine.command(["up", "-d"]);
     let program = machine.project().join("xcompose");
-    std::fs::copy(env!("CARGO_BIN_EXE_xcompose"), &program).unwrap();
+    machine.copy_program(&program);
     let mut plain = std::process::Command::new(program);
     plain.args(["up", "-d"]).current_dir(machine.project()).uid(65534).gid(65534);
     plain.envs(command.get_envs().filter_map(|(name, value)| Some((name.to_owned(), value?.to_owned()))));

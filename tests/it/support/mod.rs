@@ -8,7 +8,7 @@ pub use busybox::busybox_archive;
 use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -82,6 +82,13 @@ impl Machine {
     /// Runs the program to its end.
     pub fn xcompose<I: IntoIterator<Item = S>, S: AsRef<OsStr>>(&self, arguments: I) -> Finished {
         finish(&mut self.command(arguments))
+    }
+
+    /// Another copy of the program, which can be executed at once.
+    pub fn copy_program(&self, to: &Path) {
+        // By another process: a file that is open for writing in this one goes into whatever a neighbour starts in that
+        // moment, and can't be executed until that has ended.
+        finish(Command::new("cp").arg(env!("CARGO_BIN_EXE_xcompose")).arg(to)).ok();
     }
 
     /// Puts Debian into the store, as `debian:bookworm`.
