@@ -4,7 +4,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::network::stacks::{WAITS, machine};
-use crate::network::support::{Host, Outside, Spec, apart, ask, nft, serve_once};
+use crate::network::support::{Host, Outside, Spec, apart, ask, listen, nft, serve_once};
 use crate::scenarios::leftovers;
 use crate::support::{cannot_run, eventually, http_get};
 
@@ -57,7 +57,7 @@ fn containers_go_out_publish_and_talk_although_another_firewall_lets_nothing_thr
                 let served = web.serve_once(8080, "web");
                 assert_eq!(peer.ask(SocketAddr::new(web.ipv4(), 8080)).as_deref(), Some("web"), "from a peer");
                 served.join().unwrap();
-                let listener = outside.inside(|| std::net::TcpListener::bind("0.0.0.0:7000").unwrap());
+                let listener = outside.inside(|| listen(7000));
                 let served = serve_once(listener, "out");
                 let away = SocketAddr::new(outside.there, 7000);
                 assert_eq!(web.ask(away).as_deref(), Some("out"), "to the outside");

@@ -19,7 +19,7 @@ use xcompose::runtime::network::record::NetworkRecord;
 use xcompose::runtime::network::{NetworkError, Networks};
 use xcompose::values::protocol::Protocol;
 
-use crate::support::PATIENCE;
+use crate::support::{PATIENCE, eventually};
 
 /// Networks below a folder of their own.
 pub struct Host {
@@ -206,13 +206,13 @@ impl Guest {
 
     /// Answers one connection with its caller's address and a word.
     pub fn serve_once(&self, port: u16, word: &'static str) -> JoinHandle<SocketAddr> {
-        let listener = self.inside(|| TcpListener::bind(("0.0.0.0", port)).unwrap());
+        let listener = self.inside(|| listen(port));
         serve_once(listener, word)
     }
 
     /// Answers every connection with a word, and each thing that is said there with the word again; until dropped.
     pub fn serve(&self, port: u16, word: &'static str) -> Server {
-        let listener = self.inside(|| TcpListener::bind(("0.0.0.0", port)).unwrap());
+        let listener = self.inside(|| listen(port));
         let stopped = Arc::new(AtomicBool::new(false));
         let stop = Arc::clone(&stopped);
         let thread = thread::spawn(move || {
@@ -268,6 +268,12 @@ pub fn greeting(address: SocketAddr) -> Option<String> {
     let mut answer = String::new();
     connection.read_to_string(&mut answer).ok()?;
     Some(answer)
+}
+
+/// Listens on a port, which the last one who did may hold a moment longer: a program that a neighbour is just starting
+/// has everything of this process until it executes.
+pub fn listen(port: u16) -> TcpListener {
+    eventually("the port is free", || TcpListener::bind(("0.0.0.0", port)).ok())
 }
 
 pub fn serve_once(listener: TcpListener, word: &'static str) -> JoinHandle<SocketAddr> {
