@@ -1,14 +1,18 @@
 //! `xcompose why`: one screen on why a service's containers are as they are, or were slow.
 
+use std::collections::BTreeMap;
+
 use crate::cli::context::{Context, Need, Stack};
 use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::members;
-use crate::cli::ui::why::{Facts, Moment};
+use crate::cli::ui::why::{Facts, Moment, Reason};
 use crate::cli::ui::{container, time, why};
 use crate::engine::{ContainerState, Event, EventAction, EventQuery, LogQuery, Observed, ObservedContainer};
+use crate::planner::graph::Edge;
 use crate::planner::labels;
 use crate::spec::diagnostic::Location;
 use crate::spec::{self, Options};
+use crate::values::names::ServiceName;
 
 /// How much of the output is shown.
 const LINES: u64 = 8;
@@ -84,7 +88,10 @@ impl Why {
         moments.extend(first.map(|time| Moment { time, text: "first output".to_owned() }));
         moments.sort_by_key(|moment| moment.time);
         let status = container::status(&found.state, time::now());
-        let reason = why::reason(&found.state, &events, &story);
+        let mut reason = why::reason(&found.state, &events, &story);
+        if let Some(text) = hindered(observed, found) {
+            reason = Reason { text, about: &["depends_on"] };
+        }
         Ok(Facts {
             name: found.config.name.to_string(),
             status,
@@ -150,13 +157,28 @@ impl Why {
     }
 }
 
+fn dependencies(found: &ObservedContainer) -> BTreeMap<ServiceName, Edge> {
+    labels::parse_dependencies(found.config.labels.get(labels::DEPENDS_ON).map_or("", String::as_str))
+}
+
+/// What kept it from being started, in a sentence.
+fn hindered(observed: &Observed, found: &ObservedContainer) -> Option<String> {
+    if !matches!(found.state, ContainerState::Created { failure: None }) {
+        return None;
+    }
+    dependencies(found).iter().find_map(|(service, edge)| {
+        let of = members::of(observed, &[service.as_str()]);
+        let why = of.iter().find_map(|other| why::hinders(edge.condition, &other.state))?;
+        Some(format!("It was made and not started: {service}, on which it depends, {why}."))
+    })
+}
+
 /// What it depends on, by its labels, and how that stands: told of a container that has not been started.
 fn waits(observed: &Observed, found: &ObservedContainer) -> Vec<String> {
     if !matches!(found.state, ContainerState::Created { failure: None }) {
         return Vec::new();
     }
-    let label = found.config.labels.get(labels::DEPENDS_ON).map_or("", String::as_str);
-    let dependencies = labels::parse_dependencies(label);
+    let dependencies = dependencies(found);
     let state = |service: &str| {
         let of = members::of(observed, &[service]);
         let states: Vec<String> = of.iter().map(|found| container::status(&found.state, time::now())).collect();

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crate::cli::ui::time;
 use crate::engine::{ContainerState, Event, EventAction, Story};
+use crate::spec::project::service::Condition;
 use crate::values::byte_size::human;
 use crate::values::health::Health;
 use crate::values::signal::Signal;
@@ -95,7 +96,13 @@ pub fn reason(state: &ContainerState, events: &[Event], story: &Story) -> Reason
             let text = match code {
                 127 => format!("It could not be started: its command is not in the image. {reason}"),
                 126 => format!("It could not be started: its command can't be executed. {reason}"),
-                _ => format!("It could not be started. {reason}"),
+                // What a start takes of the machine.
+                _ => {
+                    return Reason {
+                        text: format!("It could not be started. {reason}"),
+                        about: &["ports", "volumes", "devices"],
+                    };
+                }
             };
             Reason { text, about: &["command", "entrypoint", "image"] }
         }
@@ -126,6 +133,18 @@ pub fn reason(state: &ContainerState, events: &[Event], story: &Story) -> Reason
             reason
         }
         ContainerState::Dead => told("Its removal was broken off; removing it again finishes that.", &[]),
+    }
+}
+
+/// Why a container that depends on this one, which is in this state, can't have been started; `None` if it could.
+pub fn hinders(condition: Condition, state: &ContainerState) -> Option<&'static str> {
+    use ContainerState::{Created, Exited, Running};
+    match (condition, state) {
+        (_, Created { failure: Some(_) }) => Some("could not be started"),
+        (Condition::Completed, Exited { status: 1.., .. }) => Some("did not end successfully"),
+        (Condition::Healthy, Running { health: Some(Health::Unhealthy), .. }) => Some("is unhealthy"),
+        (Condition::Healthy, Exited { .. }) => Some("ended instead of being healthy"),
+        _ => None,
     }
 }
 
@@ -162,7 +181,9 @@ fn ended(status: i32, oom_killed: bool, events: &[Event]) -> Reason {
         last(events, |event| event.action == EventAction::Start).is_none_or(|start| start.time <= kill.time)
     });
     let why = killed.and_then(|event| event.notes.get("why")).map(String::as_str);
+    let asked = matches!(why, Some("stop" | "asked"));
     let text = match (status, signal) {
+        (0, _) if asked => "It was asked to end, and ended successfully (0).".to_owned(),
         (0, _) => "It ended by itself and was successful (0).".to_owned(),
         (126, _) => "It ended with 126: as shells say, a command could not be executed.".to_owned(),
         (127, _) => "It ended with 127: as shells say, a command was not found.".to_owned(),
@@ -184,10 +205,8 @@ fn ended(status: i32, oom_killed: bool, events: &[Event]) -> Reason {
             (_, Some("asked" | "stop" | "stop without grace")) => format!("A command had it ended by {signal}."),
             (_, _) => format!("It was killed by {signal}, and by none of xcompose's commands: {}", blame(signal)),
         },
-        (_, None) => match why {
-            Some("stop" | "asked") => format!("It was asked to end, and ended with code {status}."),
-            _ => format!("It ended by itself with code {status}."),
-        },
+        (_, None) if asked => format!("It was asked to end, and ended with code {status}."),
+        (_, None) => format!("It ended by itself with code {status}."),
     };
     Reason { text, about: &["command", "entrypoint"] }
 }

@@ -64,6 +64,47 @@ services:
 }
 
 #[test]
+fn why_tells_who_ended_it_and_what_kept_it_from_being_started() {
+    if cannot_run() {
+        return;
+    }
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let machine = machine(&format!(
+        "
+services:
+  polite: {{image: busybox, command: [sh, -c, 'trap \"exit 0\" TERM; echo ready; while :; do sleep 0.1; done']}}
+  fails: {{image: busybox, command: [sh, -c, 'exit 4']}}
+  waits:
+    image: busybox
+    command: [sleep, '1000']
+    depends_on: {{fails: {{condition: service_completed_successfully}}}}
+  taken:
+    image: busybox
+    command: [sleep, '1000']
+    ports: ['127.0.0.1:{port}:80']
+"
+    ));
+    let why = |service: &str| machine.xcompose(["why", service]).ok().stdout();
+    machine.xcompose(["up", "-d", "polite"]).ok();
+    let ready = || (machine.xcompose(["logs", "polite"]).ok().stdout().contains("ready")).then_some(());
+    eventually("it can be asked to end", ready);
+    assert!(why("polite").contains("  It runs.\n"));
+    machine.xcompose(["stop", "polite"]).ok();
+    let told = why("polite");
+    assert!(told.contains("It was asked to end, and ended successfully (0)."), "{told}");
+    machine.xcompose(["up", "-d", "waits"]).fails(1);
+    let told = why("waits");
+    let reason = "It was made and not started: fails, on which it depends, did not end successfully.";
+    assert!(told.contains(reason) && told.contains("compose.yaml:8:"), "{told}");
+    machine.xcompose(["up", "-d", "taken"]).fails(1);
+    let told = why("taken");
+    assert!(told.contains("port is already allocated") && told.contains("  ports: ['127.0.0.1:"), "{told}");
+    assert!(!told.contains("  image: busybox"), "{told}");
+    machine.xcompose(["down", "-t", "0"]).ok();
+}
+
+#[test]
 fn the_run_before_the_last_one_can_be_read() {
     if cannot_run() {
         return;
