@@ -3,6 +3,7 @@
 use super::diagnostic::Diagnostic;
 use super::schema::{Becomes, FILE, Object};
 use super::tree::{Mapping, Node, Path};
+use crate::values::byte_size;
 
 /// What bridges of ours know of a network's `driver_opts`.
 const NETWORK_OPTIONS: [&str; 6] = [
@@ -14,12 +15,16 @@ const NETWORK_OPTIONS: [&str; 6] = [
     "com.docker.network.driver.mtu",
 ];
 
+/// What can become of output. The empty one is the default.
+const LOGGING_DRIVERS: [&str; 4] = ["", "json-file", "local", "none"];
+
 /// A warning for each such key, at its place.
 pub(in crate::spec) fn warnings(model: &Node) -> Vec<Diagnostic> {
     let mut walk = Walk { path: Path::root(), found: Vec::new() };
     walk.object(model, &FILE);
     walk.network_options(model);
     walk.endpoint_options(model);
+    walk.logging(model);
     walk.found
 }
 
@@ -73,6 +78,39 @@ impl Walk {
                         );
                         self.found.push(Diagnostic::warning(&value.key_at, message));
                     }
+                }
+            }
+        }
+    }
+
+    /// Output is kept and rotated here, and goes nowhere else.
+    fn logging(&mut self, model: &Node) {
+        for (service, entry) in under(model, "services").into_iter().flat_map(Mapping::iter) {
+            let Some(logging) = under(&entry.node, "logging") else { continue };
+            let mut warn = |at, message| self.found.push(Diagnostic::warning(at, message));
+            let driver = logging.get("driver");
+            if let Some((driver, name)) = driver.and_then(|driver| Some((driver, driver.as_str()?)))
+                && !LOGGING_DRIVERS.contains(&name)
+            {
+                let message = format!(
+                    "services.{service}.logging.driver: `{name}` is not supported; the output is kept here, as `json-file` does"
+                );
+                warn(&driver.at, message);
+                continue;
+            }
+            let Some(options) = logging.get("options").and_then(Node::as_mapping) else { continue };
+            for (option, value) in options.iter() {
+                let path = format!("services.{service}.logging.options");
+                let text = value.node.as_str();
+                match option {
+                    "max-size" if text.is_some_and(|text| byte_size::parse(text).is_err()) => {
+                        warn(&value.node.at, format!("{path}: `{option}` is no size, so the log grows without limit"));
+                    }
+                    "max-file" if text.is_some_and(|text| text.parse::<u32>().is_err()) => {
+                        warn(&value.node.at, format!("{path}: `{option}` is no number and has no effect"));
+                    }
+                    "max-size" | "max-file" => {}
+                    _ => warn(&value.key_at, format!("{path}: `{option}` is not supported and has no effect")),
                 }
             }
         }

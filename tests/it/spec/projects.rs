@@ -139,6 +139,29 @@ fn a_key_without_effect_is_named_at_its_place() {
 }
 
 #[test]
+fn logging_that_comes_to_nothing_is_named_at_its_place() {
+    let loaded = load(
+        "services:
+  a: {image: i, logging: {driver: syslog, options: {syslog-address: 'tcp://h:1'}}}
+  b: {image: i, logging: {driver: local, options: {max-size: lots, max-file: few, tag: x}}}
+  c: {image: i, logging: {options: {max-size: 10m, max-file: 3}}}
+  d: {image: i, logging: {driver: none}}
+",
+    );
+    let warnings: Vec<String> = loaded.model.unhonoured().iter().map(ToString::to_string).collect();
+    let wanted = [
+        ("compose.yaml:2:35", "services.a.logging.driver: `syslog` is not supported"),
+        ("compose.yaml:3:62", "services.b.logging.options: `max-size` is no size"),
+        ("compose.yaml:3:78", "services.b.logging.options: `max-file` is no number"),
+        ("compose.yaml:3:83", "services.b.logging.options: `tag` is not supported"),
+    ];
+    assert_eq!(warnings.len(), wanted.len(), "{warnings:?}");
+    for (at, text) in wanted {
+        assert!(warnings.iter().any(|said| said.contains(at) && said.contains(text)), "{at} {text}: {warnings:?}");
+    }
+}
+
+#[test]
 fn a_label_file_sees_no_variable_but_its_own() {
     let compose = "services: {a: {image: x, label_file: l}}";
     let files = [("l", "A=1\nB=${A}\nC=${HOME:-none}\nHOME\n")];
