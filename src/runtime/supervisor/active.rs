@@ -265,7 +265,17 @@ impl Supervisor {
         {
             *paused = false;
         }
+        let mut doomed = false;
+        if let ContainerState::Running { stopping: stopping @ false, .. } = &mut active.standing.state
+            && signal == Signal::KILL
+        {
+            // It may take its time, but it ends: who looks meanwhile must not take it for one that runs on.
+            (*stopping, doomed) = (true, true);
+        }
         let event = active.event(now(), EventAction::Kill { signal }).noting("why", why);
+        if doomed {
+            self.write(id);
+        }
         self.tell(event);
     }
 

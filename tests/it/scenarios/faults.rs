@@ -1,11 +1,13 @@
 //! What goes wrong: each fault gets one clear message that names the thing, the right exit code, and leaves nothing half-made.
 
+use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use xcompose::runtime::cgroup::{Cgroup, Tree};
 
 use super::leftovers;
 use crate::support::{Machine, cannot_run, eventually};
@@ -138,6 +140,57 @@ fn two_ups_at_once_make_one_stack() {
     }
     assert_eq!(machine.xcompose(["ps", "-q"]).ok().stdout().lines().count(), 1);
     machine.xcompose(["down", "-v"]).ok();
+}
+
+/// A cgroup above others: what is in those stands still, even when it is killed, until this goes.
+struct Frozen(Cgroup);
+
+impl Frozen {
+    fn new(name: &str) -> Frozen {
+        let cgroup = Tree::detect().unwrap().cgroup(None, name);
+        cgroup.freeze(true).unwrap();
+        Frozen(cgroup)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        self.0.freeze(false).unwrap();
+    }
+}
+
+#[test]
+fn what_a_killed_command_was_ending_is_started_by_the_next_up_however_slowly_it_ends() {
+    if cannot_run() {
+        return;
+    }
+    let parent = format!("xcompose-test-{}", std::process::id());
+    let machine = machine(&format!(
+        "services: {{a: {{image: busybox, command: [sleep, '100000'], cgroup_parent: xcompose/{parent}}}}}"
+    ));
+    for ending in [&["stop", "-t", "0"][..], &["kill"]] {
+        machine.xcompose(["up", "-d"]).ok();
+        let frozen = Frozen::new(&parent);
+        let signals =
+            || machine.xcompose(["events", "--since", "1h", "--until", "0s"]).stdout().matches(" kill ").count();
+        let before = signals();
+        let mut command = machine.command(ending).stderr(Stdio::null()).spawn().unwrap();
+        eventually("its end is asked for", || (signals() > before).then_some(()));
+        command.kill().unwrap();
+        command.wait().unwrap();
+        let mut up = machine.command(["up", "-d"]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut told = BufReader::new(up.stderr.take().unwrap()).lines().map(Result::unwrap);
+        let starts = told.by_ref().any(|line| line.contains("Starting"));
+        drop(frozen);
+        assert!(starts, "{ending:?}: `up` takes what is about to end for something that runs on");
+        let rest: Vec<String> = told.collect();
+        assert!(up.wait().unwrap().success(), "{rest:?}");
+        let running = machine.xcompose(["ps", "--status", "running", "-q"]).ok().stdout();
+        assert_eq!(running.lines().count(), 1, "{ending:?}");
+    }
+    machine.xcompose(["down", "-v", "-t", "0"]).ok();
+    leftovers::none(&machine, &[], &Default::default());
+    Tree::detect().unwrap().cgroup(None, &parent).remove().unwrap();
 }
 
 #[test]
