@@ -71,16 +71,12 @@ impl Publish {
     }
 
     async fn send(&self, name: &ImageRef, artifact: &Artifact) -> Result<String, EngineError> {
-        let old = Form::Configured(PROJECT_CONFIG);
-        let digest = match self.oci_version.as_deref() {
-            Some("1.0") => artifact::publish(name, artifact, old).await?,
-            Some(_) => artifact::publish(name, artifact, Form::Typed).await?,
-            // A registry that does not know the field refuses the manifest.
-            None => match artifact::publish(name, artifact, Form::Typed).await {
-                Err(EngineError::Failed { .. }) => artifact::publish(name, artifact, old).await?,
-                other => other?,
-            },
+        let form = match self.oci_version.as_deref() {
+            Some("1.0") => Form::Configured(PROJECT_CONFIG),
+            Some(_) => Form::Typed,
+            None => Form::Either(PROJECT_CONFIG),
         };
+        let digest = artifact::publish(name, artifact, form).await?;
         Ok(digest.to_string())
     }
 

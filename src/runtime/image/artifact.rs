@@ -8,9 +8,10 @@ use serde::{Deserialize, Serialize};
 use crate::engine::EngineError;
 use crate::runtime::image::digest::Digest;
 use crate::runtime::image::manifest::{Descriptor, MANIFEST};
-use crate::runtime::image::pull::{Access, PullError, engine_error, read_blob};
 use crate::runtime::image::registry::error::RegistryError;
-use crate::runtime::image::registry::{Manifest, Purpose, Repository, ways};
+use crate::runtime::image::registry::ways::Purpose;
+use crate::runtime::image::registry::{Manifest, Repository};
+use crate::runtime::image::transfer::{Access, TransferError, engine_error, read_blob};
 use crate::values::image_ref::ImageRef;
 
 /// The longest document of an artifact.
@@ -48,6 +49,8 @@ pub enum Form<'a> {
     Typed,
     /// By the media type of its empty configuration, which is given (OCI image-spec 1.0 has no field).
     Configured(&'a str),
+    /// In a field of its own; to a registry that refuses that, by the media type.
+    Either(&'a str),
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -82,13 +85,19 @@ struct Entry {
 /// Gets an artifact; of several under one name, that of the `wanted` kind, or none. Also the digest it is known by.
 pub async fn fetch(name: &ImageRef, wanted: &str) -> Result<Option<(Digest, Artifact)>, EngineError> {
     let access = Access::of(name.registry()).await?;
-    fetched(name, wanted, &access).await.map_err(|error| engine_error("pull", name, error))
+    let fetched = async {
+        let (way, manifest) = found(name, &access).await?;
+        read(&way, manifest, wanted).await
+    };
+    fetched.await.map_err(|error| engine_error("pull", name, error))
 }
 
 /// Sends an artifact; the digest that it is known by from now on.
 pub async fn publish(name: &ImageRef, artifact: &Artifact, form: Form<'_>) -> Result<Digest, EngineError> {
     let access = Access::of(name.registry()).await?;
-    published(name, artifact, form, &access).await.map_err(|error| engine_error("push", name, error))
+    let purpose = Purpose::Push { sources: &[] };
+    let sent = access.ask(name, purpose, |way| send(way, name, artifact, form)).await;
+    sent.map_err(|error| engine_error("push", name, error))
 }
 
 /// What the registry knows an image by.
@@ -98,46 +107,27 @@ pub async fn digest_of(name: &ImageRef) -> Result<Digest, EngineError> {
     Ok(found.1.digest)
 }
 
-async fn fetched(name: &ImageRef, wanted: &str, access: &Access) -> Result<Option<(Digest, Artifact)>, PullError> {
-    let (way, manifest) = found(name, access).await?;
-    read(&way, manifest, wanted).await
-}
-
 /// The manifest of a name, and the way by which it came.
-async fn found(name: &ImageRef, access: &Access) -> Result<(Repository, Manifest), PullError> {
-    let (registry, repository) = (name.registry(), name.repository());
-    let ways = ways(registry, repository, Purpose::Pull, access.credentials.as_ref(), &access.settings)?;
+async fn found(name: &ImageRef, access: &Access) -> Result<(Repository, Manifest), TransferError> {
     let reference = name.digest().or(name.tag()).unwrap_or("latest");
-    let mut ways = ways.into_iter().peekable();
-    while let Some(way) = ways.next() {
-        let found = async {
-            way.greet().await?;
-            way.manifest(reference).await
-        };
-        match found.await {
-            // A mirror that does not have it, or plain HTTP where TLS is not spoken.
-            Err(_) if ways.peek().is_some() => {}
-            Err(error) => return Err(error.into()),
-            Ok(manifest) => return Ok((way, manifest)),
-        }
-    }
-    Err(nowhere(registry))
+    access
+        .ask(name, Purpose::Pull, |way| async move {
+            let manifest = way.manifest(reference).await?;
+            Ok((way, manifest))
+        })
+        .await
 }
 
-fn nowhere(registry: &str) -> PullError {
-    RegistryError::Unreachable { host: registry.to_owned(), reason: "it has no address".to_owned() }.into()
+fn malformed(error: &serde_json::Error) -> TransferError {
+    TransferError::Malformed { what: "manifest", reason: error.to_string() }
 }
 
-fn malformed(error: &serde_json::Error) -> PullError {
-    PullError::Malformed { what: "manifest", reason: error.to_string() }
-}
-
-async fn read(way: &Repository, top: Manifest, wanted: &str) -> Result<Option<(Digest, Artifact)>, PullError> {
+async fn read(way: &Repository, top: Manifest, wanted: &str) -> Result<Option<(Digest, Artifact)>, TransferError> {
     let digest = top.digest.clone();
     let mut bytes = top.bytes;
     let is_index = |bytes: &[u8]| {
         let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| malformed(&error))?;
-        Ok::<_, PullError>(value.get("manifests").is_some() && value.get("layers").is_none())
+        Ok::<_, TransferError>(value.get("manifests").is_some() && value.get("layers").is_none())
     };
     if is_index(&bytes)? {
         let index: Index = serde_json::from_slice(&bytes).map_err(|error| malformed(&error))?;
@@ -164,44 +154,36 @@ async fn read(way: &Repository, top: Manifest, wanted: &str) -> Result<Option<(D
     Ok(Some((digest, artifact)))
 }
 
-async fn published(name: &ImageRef, artifact: &Artifact, form: Form<'_>, access: &Access) -> Result<Digest, PullError> {
-    let (registry, repository) = (name.registry(), name.repository());
-    let ways = ways(registry, repository, Purpose::Push, access.credentials.as_ref(), &access.settings)?;
-    let mut ways = ways.into_iter().peekable();
-    while let Some(way) = ways.next() {
-        match way.greet().await {
-            // Plain HTTP where TLS is not spoken.
-            Err(RegistryError::Unreachable { .. }) if ways.peek().is_some() => {}
-            Err(error) => return Err(error.into()),
-            Ok(()) => return send(&way, name, artifact, form).await,
-        }
-    }
-    Err(nowhere(registry))
-}
-
-async fn send(way: &Repository, name: &ImageRef, artifact: &Artifact, form: Form<'_>) -> Result<Digest, PullError> {
+async fn send(way: Repository, name: &ImageRef, artifact: &Artifact, form: Form<'_>) -> Result<Digest, TransferError> {
     let mut layers = Vec::new();
     for document in &artifact.documents {
-        let mut descriptor = blob(way, &document.kind, &document.bytes).await?;
+        let mut descriptor = blob(&way, &document.kind, &document.bytes).await?;
         descriptor.annotations = Some(document.annotations.clone()).filter(|all| !all.is_empty());
         layers.push(descriptor);
     }
-    let (artifact_type, config) = match form {
-        Form::Typed => (Some(artifact.kind.clone()), EMPTY.0),
-        Form::Configured(kind) => (None, kind),
+    let put = async |config: &str, artifact_type: Option<String>| {
+        let manifest = ArtifactManifest {
+            schema_version: 2,
+            media_type: MANIFEST.to_owned(),
+            artifact_type,
+            config: blob(&way, config, EMPTY.1).await?,
+            layers: layers.clone(),
+            annotations: Some(artifact.annotations.clone()).filter(|all| !all.is_empty()),
+        };
+        let bytes = serde_json::to_vec(&manifest).map_err(|error| malformed(&error))?;
+        let digest = Digest::of(&bytes);
+        way.put_manifest(name.tag().unwrap_or("latest"), MANIFEST, bytes).await?;
+        Ok(digest)
     };
-    let manifest = ArtifactManifest {
-        schema_version: 2,
-        media_type: MANIFEST.to_owned(),
-        artifact_type,
-        config: blob(way, config, EMPTY.1).await?,
-        layers,
-        annotations: Some(artifact.annotations.clone()).filter(|all| !all.is_empty()),
-    };
-    let bytes = serde_json::to_vec(&manifest).map_err(|error| malformed(&error))?;
-    let digest = Digest::of(&bytes);
-    way.put_manifest(name.tag().unwrap_or("latest"), MANIFEST, bytes).await?;
-    Ok(digest)
+    let typed = async || put(EMPTY.0, Some(artifact.kind.clone())).await;
+    match form {
+        Form::Typed => typed().await,
+        Form::Configured(kind) => put(kind, None).await,
+        Form::Either(kind) => match typed().await {
+            Err(TransferError::Registry(error)) if error.is_refusal() => put(kind, None).await,
+            other => other,
+        },
+    }
 }
 
 /// Sends a blob that the registry does not have.

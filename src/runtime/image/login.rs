@@ -2,18 +2,20 @@
 
 use crate::engine::{EngineError, LoggedIn, Subject};
 use crate::runtime::image::credentials::{CredentialFile, Credentials, CredentialsError};
-use crate::runtime::image::pull::blocking;
-use crate::runtime::image::registry;
 use crate::runtime::image::registry::error::RegistryError;
 use crate::runtime::image::registry::settings::Settings;
+use crate::runtime::image::registry::ways::{Purpose, Ways};
 use crate::runtime::image::store::failed;
+use crate::runtime::image::transfer::blocking;
 
 /// Has the registry check name and password, and keeps them.
 pub(in crate::runtime) async fn login(name: &str, user: &str, password: &str) -> Result<LoggedIn, EngineError> {
     let subject = || Subject::Registry(name.to_owned());
     let settings = Settings::from_environment().map_err(failed("use", subject()))?;
     let credentials = Credentials::Password { user: user.to_owned(), password: password.to_owned() };
-    registry::check(name, &credentials, &settings).await.map_err(|error| match error {
+    let ways = Ways::to(name, "", Purpose::LogIn, Some(&credentials), &settings);
+    let entered = async { ways?.ask(|way| async move { way.enter().await }).await };
+    entered.await.map_err(|error: RegistryError| match error {
         RegistryError::Unreachable { host, reason } => {
             EngineError::Unreachable { registry: name.to_owned(), host, reason }
         }

@@ -27,6 +27,7 @@ pub mod remove;
 pub mod save;
 pub(in crate::runtime) mod staging;
 pub mod store;
+mod transfer;
 pub(in crate::runtime) mod tree;
 pub mod unpack;
 

@@ -15,25 +15,22 @@ use tokio::sync::{Semaphore, mpsc};
 
 use crate::engine::{EngineError, Progress, Pulled, Subject};
 use crate::runtime::image::config::ImageDocument;
-use crate::runtime::image::credentials::{CredentialFile, Credentials};
 use crate::runtime::image::digest::{Digest, Digester};
 use crate::runtime::image::flow::{Follower, Source, flow};
 use crate::runtime::image::layer::{LayerError, Unpacked, is_full, unpack_layer};
 use crate::runtime::image::manifest::{CONFIG, DOCKER_CONFIG, Descriptor, OciManifest, Parsed, for_platform};
 use crate::runtime::image::partial::Partial;
 use crate::runtime::image::registry::error::RegistryError;
-use crate::runtime::image::registry::settings::Settings;
-use crate::runtime::image::registry::{Manifest, Purpose, Repository, pause, ways};
+use crate::runtime::image::registry::ways::Purpose;
+use crate::runtime::image::registry::{Manifest, Repository, pause};
 use crate::runtime::image::staging::Staging;
 use crate::runtime::image::store::{LayerArchive, LayerBlob, LayerRecord, Store, failed};
+use crate::runtime::image::transfer::{ATTEMPTS, Access, TransferError, blocking, engine_error, read_blob};
 use crate::values::image_ref::ImageRef;
 use crate::values::platform::Platform;
 
 /// Layers that come in at once, whatever they belong to.
 pub(in crate::runtime) const DOWNLOADS: usize = 4;
-
-/// Attempts in a row that may bring nothing.
-const ATTEMPTS: u32 = 5;
 
 /// How often a layer tells how far it is.
 const NEWS: Duration = Duration::from_millis(50);
@@ -43,75 +40,6 @@ const CALLER_CHECK: Duration = Duration::from_millis(250);
 
 /// The longest document of an image.
 const CONFIG_LIMIT: u64 = 16 << 20;
-
-/// Why an image can't be pulled.
-#[derive(Debug, thiserror::Error)]
-pub enum PullError {
-    /// The registry.
-    #[error(transparent)]
-    Registry(#[from] RegistryError),
-    /// A layer.
-    #[error("layer {0}")]
-    Layer(Digest, #[source] LayerError),
-    /// What comes in can't be kept.
-    #[error("blob {} cannot be written", .0.short())]
-    Write(Digest, #[source] io::Error),
-    /// A document is malformed.
-    #[error("its {what} is malformed: {reason}")]
-    Malformed {
-        /// `manifest` or `configuration`.
-        what: &'static str,
-        /// How.
-        reason: String,
-    },
-    /// The store.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-}
-
-/// What a registry knows us by, and how it is reached.
-#[derive(Debug)]
-pub(super) struct Access {
-    pub(super) settings: Settings,
-    pub(super) credentials: Option<Credentials>,
-}
-
-impl Access {
-    /// As the user's files say.
-    pub(super) async fn of(registry: &str) -> Result<Access, EngineError> {
-        let registry = registry.to_owned();
-        let subject = Subject::Registry(registry.clone());
-        blocking(move || {
-            let settings = Settings::from_environment().map_err(failed("use", subject.clone()))?;
-            let find = || CredentialFile::from_environment()?.find(&registry);
-            Ok(Access { settings, credentials: find().map_err(failed("use", subject))? })
-        })
-        .await
-    }
-}
-
-/// Does something that blocks where it holds nobody up.
-pub(super) async fn blocking<T: Send + 'static, E: From<EngineError> + Send + 'static>(
-    work: impl FnOnce() -> Result<T, E> + Send + 'static,
-) -> Result<T, E> {
-    let lost = |error| EngineError::Failed { verb: "use", subject: Subject::Machine, source: Box::new(error) };
-    tokio::task::spawn_blocking(work).await.unwrap_or_else(|error| Err(lost(error).into()))
-}
-
-/// What an error of a registry is for whoever wanted an image.
-pub(super) fn engine_error(verb: &'static str, name: &ImageRef, error: PullError) -> EngineError {
-    let image = || name.to_string();
-    match error {
-        PullError::Engine(error) => error,
-        PullError::Registry(RegistryError::Unreachable { host, reason }) => {
-            EngineError::Unreachable { registry: name.registry().to_owned(), host, reason }
-        }
-        PullError::Registry(RegistryError::Denied { said, .. }) => {
-            EngineError::Denied { verb, image: image(), registry: name.registry().to_owned(), said }
-        }
-        error => failed(verb, Subject::Image(image()))(error),
-    }
-}
 
 /// Gets an image; one that is there as the registry has it is only named again.
 pub(in crate::runtime) async fn pull(
@@ -155,39 +83,12 @@ pub(in crate::runtime) fn pull_blocking(
     })
 }
 
-/// A blob that is small, read as a whole; `what` it is. More than `limit` bytes are refused.
-pub(super) async fn read_blob(
-    way: &Repository,
-    descriptor: &Descriptor,
-    limit: u64,
-    what: &'static str,
-) -> Result<Vec<u8>, PullError> {
-    if descriptor.size > limit {
-        return Err(PullError::Malformed { what, reason: format!("{} bytes are too many", descriptor.size) });
-    }
-    let mut attempt = 1;
-    loop {
-        let read = async {
-            let mut blob = way.blob(&descriptor.digest, descriptor.size, 0).await?;
-            let mut bytes = Vec::new();
-            while let Some(chunk) = blob.next(bytes.len() as u64).await? {
-                bytes.extend_from_slice(chunk.as_ref());
-                if bytes.len() as u64 > descriptor.size {
-                    break;
-                }
-            }
-            let found = Digest::of(&bytes);
-            match found == descriptor.digest {
-                true => Ok(bytes),
-                false => Err(wrong_digest(way, &descriptor.digest, found)),
-            }
-        };
-        match read.await {
-            Err(error) if error.is_transient() && attempt < ATTEMPTS => pause(&error, attempt).await,
-            other => return Ok(other?),
-        }
-        attempt += 1;
-    }
+/// What the registry has under the name.
+enum Found {
+    /// What the store has, too.
+    Known(Pulled),
+    /// Something else.
+    Other(Manifest),
 }
 
 struct Pull {
@@ -199,33 +100,23 @@ struct Pull {
 }
 
 impl Pull {
-    async fn by_any_way(&self, access: &Access) -> Result<Pulled, PullError> {
-        let (registry, name) = (self.name.registry(), self.name.repository());
-        let mut ways =
-            ways(registry, name, Purpose::Pull, access.credentials.as_ref(), &access.settings)?.into_iter().peekable();
-        let reference = self.name.digest().or(self.name.tag()).unwrap_or("latest").to_owned();
-        while let Some(way) = ways.next() {
-            let found = async {
-                way.greet().await?;
-                match self.known(&way, &reference).await? {
-                    Some(pulled) => Ok((Some(pulled), None)),
-                    None => Ok((None, Some(way.manifest(&reference).await?))),
-                }
+    async fn by_any_way(&self, access: &Access) -> Result<Pulled, TransferError> {
+        let reference = self.name.digest().or(self.name.tag()).unwrap_or("latest");
+        let found = access.ask(&self.name, Purpose::Pull, |way| async move {
+            let found = match self.known(&way, reference).await? {
+                Some(pulled) => Found::Known(pulled),
+                None => Found::Other(way.manifest(reference).await?),
             };
-            match found.await {
-                // A mirror that does not have it, or plain HTTP where TLS is not spoken.
-                Err(PullError::Registry(_)) if ways.peek().is_some() => {}
-                Err(error) => return Err(error),
-                Ok((Some(pulled), _)) => return Ok(pulled),
-                Ok((_, Some(manifest))) => return self.image(&way, manifest).await,
-                Ok((None, None)) => {}
-            }
+            Ok((way, found))
+        });
+        match found.await? {
+            (_, Found::Known(pulled)) => Ok(pulled),
+            (way, Found::Other(manifest)) => self.image(&way, manifest).await,
         }
-        Err(RegistryError::Unreachable { host: registry.to_owned(), reason: "it has no address".to_owned() }.into())
     }
 
     /// The image as the store has it, if the registry has the same one.
-    async fn known(&self, way: &Repository, reference: &str) -> Result<Option<Pulled>, PullError> {
+    async fn known(&self, way: &Repository, reference: &str) -> Result<Option<Pulled>, TransferError> {
         let (store, name) = (self.store.clone(), self.name.clone());
         if blocking(move || store.digests_of(&name)).await?.is_empty() {
             return Ok(None);
@@ -235,7 +126,7 @@ impl Pull {
         Ok(blocking(move || store.rename_pulled(&name, &digest, &platform)).await?)
     }
 
-    async fn image(&self, way: &Repository, top: Manifest) -> Result<Pulled, PullError> {
+    async fn image(&self, way: &Repository, top: Manifest) -> Result<Pulled, TransferError> {
         let store = self.store.clone();
         // Nothing of the store is collected while this lives.
         let (_hold, staging) =
@@ -243,7 +134,7 @@ impl Pull {
         let digest = top.digest.clone();
         let manifest = self.manifest(way, top).await?;
         let text = read_blob(way, &manifest.config, CONFIG_LIMIT, "configuration").await?;
-        let malformed = |what, reason: String| PullError::Malformed { what, reason };
+        let malformed = |what, reason: String| TransferError::Malformed { what, reason };
         let document: ImageDocument =
             serde_json::from_slice(&text).map_err(|error| malformed("configuration", error.to_string()))?;
         if document.rootfs.diff_ids.len() != manifest.layers.len() {
@@ -272,8 +163,8 @@ impl Pull {
     }
 
     /// The manifest of an image, out of the index if this is one.
-    async fn manifest(&self, way: &Repository, top: Manifest) -> Result<OciManifest, PullError> {
-        let malformed = |reason: String| PullError::Malformed { what: "manifest", reason };
+    async fn manifest(&self, way: &Repository, top: Manifest) -> Result<OciManifest, TransferError> {
+        let malformed = |reason: String| TransferError::Malformed { what: "manifest", reason };
         let parse = |manifest: &Manifest| Parsed::read(&manifest.bytes, &manifest.media_type).map_err(malformed);
         let mut parsed = parse(&top)?;
         // An index may lead to an index; a short chain is enough for everything that is made.
@@ -312,7 +203,7 @@ impl Pull {
         staging: &Arc<Staging>,
         descriptor: &Descriptor,
         diff_id: Digest,
-    ) -> Result<(), PullError> {
+    ) -> Result<(), TransferError> {
         let id = descriptor.digest.short();
         self.tell(Progress::Step { id: id.to_owned(), text: "Pulling fs layer".to_owned() }).await;
         let cached = self.fetch_layer(way, staging, descriptor, diff_id).await?;
@@ -327,18 +218,19 @@ impl Pull {
         staging: &Arc<Staging>,
         descriptor: &Descriptor,
         diff_id: Digest,
-    ) -> Result<bool, PullError> {
+    ) -> Result<bool, TransferError> {
         let is_here = || {
             let (store, diff_id) = (self.store.clone(), diff_id.clone());
-            blocking(move || Ok::<_, PullError>(store.layer_record(&diff_id)?.is_some()))
+            blocking(move || Ok::<_, TransferError>(store.layer_record(&diff_id)?.is_some()))
         };
         if is_here().await? {
             return Ok(true);
         }
         let digest = &descriptor.digest;
-        let write = |error| PullError::Write(digest.clone(), error);
+        let write = |error| TransferError::Write(digest.clone(), error);
         let (folder, wanted) = (self.store.partials(), digest.clone());
-        let taken = blocking(move || Partial::take(&folder, &wanted).map_err(|error| PullError::Write(wanted, error)));
+        let taken =
+            blocking(move || Partial::take(&folder, &wanted).map_err(|error| TransferError::Write(wanted, error)));
         let partial = taken.await?;
         // Somebody else may have brought it meanwhile.
         if is_here().await? {
@@ -366,7 +258,9 @@ impl Pull {
             match both(download, unpack).await {
                 Ok(unpacked) => break (files, unpacked),
                 // What an earlier attempt left, perhaps before a power cut, is not to be trusted; this one starts anew.
-                Err(PullError::Layer(..) | PullError::Registry(RegistryError::Digest { .. })) if resumed > 0 => {
+                Err(TransferError::Layer(..) | TransferError::Registry(RegistryError::Digest { .. }))
+                    if resumed > 0 =>
+                {
                     partial.file().set_len(0).map_err(write)?;
                     resumed = 0;
                 }
@@ -395,7 +289,7 @@ impl Pull {
             let record = LayerRecord { size: unpacked.size, archive: LayerArchive::Blob(blob), made_in: None };
             store.add_layer(&staging, &files, &diff_id, &record)?;
             // Only now: whoever waits for the blob looks for the layer when the file is theirs.
-            partial.discard().map_err(|error| PullError::Write(blob_digest, error))
+            partial.discard().map_err(|error| TransferError::Write(blob_digest, error))
         })
         .await?;
         Ok(false)
@@ -409,9 +303,9 @@ impl Pull {
         partial: &Partial,
         source: Source,
         mut done: u64,
-    ) -> Result<(), PullError> {
+    ) -> Result<(), TransferError> {
         let Descriptor { digest, size, .. } = descriptor;
-        let write = |error| PullError::Write(digest.clone(), error);
+        let write = |error| TransferError::Write(digest.clone(), error);
         let mut attempt = 1;
         while done < *size {
             let before = done;
@@ -436,7 +330,7 @@ impl Pull {
                 }
                 match at == *size {
                     true => Ok(()),
-                    false => Err(PullError::Registry(RegistryError::BrokenOff {
+                    false => Err(TransferError::Registry(RegistryError::BrokenOff {
                         host: way.host().to_owned(),
                         what: format!("blob {}", digest.short()),
                         done: at,
@@ -447,7 +341,9 @@ impl Pull {
             };
             match fetched.await {
                 Ok(()) => {}
-                Err(PullError::Registry(error)) if error.is_transient() && (attempt < ATTEMPTS || done > before) => {
+                Err(TransferError::Registry(error))
+                    if error.is_transient() && (attempt < ATTEMPTS || done > before) =>
+                {
                     attempt = if done > before { 1 } else { attempt + 1 };
                     pause(&error, attempt).await;
                 }
@@ -472,9 +368,9 @@ impl Pull {
 
 /// Waits for both; the first failure counts, and the writer's before the reader's, which only follows.
 async fn both<T>(
-    download: impl Future<Output = Result<(), PullError>>,
-    unpack: impl Future<Output = Result<T, PullError>>,
-) -> Result<T, PullError> {
+    download: impl Future<Output = Result<(), TransferError>>,
+    unpack: impl Future<Output = Result<T, TransferError>>,
+) -> Result<T, TransferError> {
     let (mut download, mut unpack) = (std::pin::pin!(download), std::pin::pin!(unpack));
     tokio::select! {
         biased;
@@ -491,31 +387,32 @@ async fn both<T>(
 }
 
 /// Unpacks a blob whose bytes must have one digest, and whose uncompressed bytes another.
-fn unpack_checked(follower: Follower, files: &Path, digest: &Digest, diff_id: &Digest) -> Result<Unpacked, PullError> {
+fn unpack_checked(
+    follower: Follower,
+    files: &Path,
+    digest: &Digest,
+    diff_id: &Digest,
+) -> Result<Unpacked, TransferError> {
     let mut input = Digester::new(follower);
     let unpacked = unpack_layer(&mut input, files, diff_id);
     let unpacked = match unpacked {
-        Err(error) if error.is_full() => return Err(PullError::Layer(digest.clone(), error)),
+        Err(error) if error.is_full() => return Err(TransferError::Layer(digest.clone(), error)),
         other => other,
     };
     // The archive may end before the blob does; and a bad one tells nothing if the blob is not what it should be.
     let drained = io::copy(&mut input, &mut io::sink());
     let (found, _, _) = input.finish();
     if drained.is_ok() && found != *digest {
-        return Err(PullError::Layer(digest.clone(), LayerError::Digest(found)));
+        return Err(TransferError::Layer(digest.clone(), LayerError::Digest(found)));
     }
-    unpacked.map_err(|error| PullError::Layer(digest.clone(), error))
+    unpacked.map_err(|error| TransferError::Layer(digest.clone(), error))
 }
 
 /// Whether what has come in so far is of no use to a later attempt, or stands in its way.
-fn is_worthless(error: &PullError) -> bool {
+fn is_worthless(error: &TransferError) -> bool {
     match error {
-        PullError::Layer(..) => true,
-        PullError::Write(_, error) => is_full(error),
+        TransferError::Layer(..) => true,
+        TransferError::Write(_, error) => is_full(error),
         _ => false,
     }
-}
-
-fn wrong_digest(way: &Repository, wanted: &Digest, found: Digest) -> RegistryError {
-    RegistryError::Digest { host: way.host().to_owned(), wanted: wanted.clone(), found }
 }

@@ -20,11 +20,12 @@ use crate::runtime::image::Image;
 use crate::runtime::image::digest::{Digest, Digester};
 use crate::runtime::image::manifest::{CONFIG, Descriptor, MANIFEST, OciManifest};
 use crate::runtime::image::pack::pack;
-use crate::runtime::image::pull::{Access, PullError, blocking, engine_error};
 use crate::runtime::image::registry::error::RegistryError;
-use crate::runtime::image::registry::{Purpose, Repository, pause, ways};
+use crate::runtime::image::registry::ways::Purpose;
+use crate::runtime::image::registry::{Repository, pause};
 use crate::runtime::image::staging::Staging;
 use crate::runtime::image::store::{LayerArchive, LayerBlob, Store, failed};
+use crate::runtime::image::transfer::{Access, TransferError, blocking, engine_error};
 use crate::runtime::image::tree::open_directory;
 use crate::values::image_ref::ImageRef;
 
@@ -69,7 +70,8 @@ pub(in crate::runtime) async fn push(
         uploads: Semaphore::new(UPLOADS),
         progress,
     };
-    push.by_any_way(&access).await.map_err(|error| engine_error("push", name, error))
+    let pushed = access.ask(name, Purpose::Push { sources: &push.sources }, |way| push.image(way)).await;
+    pushed.map_err(|error| engine_error("push", name, error))
 }
 
 /// The same for whoever may wait, and tells nobody.
@@ -99,35 +101,19 @@ enum Bytes {
 }
 
 impl Push {
-    async fn by_any_way(&self, access: &Access) -> Result<Pushed, PullError> {
-        let (registry, name) = (self.name.registry(), self.name.repository());
-        let ways = ways(registry, name, Purpose::Push, access.credentials.as_ref(), &access.settings)?;
-        let mut ways = ways.into_iter().peekable();
-        while let Some(mut way) = ways.next() {
-            way.also_read(self.sources.iter().cloned());
-            match way.greet().await {
-                // Plain HTTP where TLS is not spoken.
-                Err(RegistryError::Unreachable { .. }) if ways.peek().is_some() => {}
-                Err(error) => return Err(error.into()),
-                Ok(()) => return self.image(&way).await,
-            }
-        }
-        Err(RegistryError::Unreachable { host: registry.to_owned(), reason: "it has no address".to_owned() }.into())
-    }
-
-    async fn image(&self, way: &Repository) -> Result<Pushed, PullError> {
-        let layers = self.image.document.rootfs.diff_ids.iter().map(|diff_id| self.layer(way, diff_id));
+    async fn image(&self, way: Repository) -> Result<Pushed, TransferError> {
+        let layers = self.image.document.rootfs.diff_ids.iter().map(|diff_id| self.layer(&way, diff_id));
         let layers = try_join_all(layers).await?;
         let (store, id) = (self.store.clone(), self.image.id.clone());
-        let text = blocking(move || Ok::<_, PullError>(store.document_text(&id)?)).await?;
+        let text = blocking(move || Ok::<_, TransferError>(store.document_text(&id)?)).await?;
         let config = Descriptor::of(CONFIG, Digest::of(&text), text.len() as u64);
         if !way.has_blob(&config.digest).await? {
-            self.send(way, &config, None, &Bytes::Memory(text)).await?;
+            self.send(&way, &config, None, &Bytes::Memory(text)).await?;
         }
         let manifest = OciManifest { schema_version: 2, media_type: MANIFEST.to_owned(), config, layers };
         let bytes = serde_json::to_vec(&manifest)
             .map_err(failed("push", Subject::Image(self.name.to_string())))
-            .map_err(PullError::Engine)?;
+            .map_err(TransferError::Engine)?;
         let (digest, size) = (Digest::of(&bytes), bytes.len() as u64);
         way.put_manifest(self.name.tag().unwrap_or("latest"), MANIFEST, bytes).await?;
         let (store, id, pinned) = (self.store.clone(), self.image.id.clone(), self.name.pinned(&digest.to_string()));
@@ -135,7 +121,7 @@ impl Push {
         Ok(Pushed { digest: digest.to_string(), size })
     }
 
-    async fn layer(&self, way: &Repository, diff_id: &str) -> Result<Descriptor, PullError> {
+    async fn layer(&self, way: &Repository, diff_id: &str) -> Result<Descriptor, TransferError> {
         let missing = || EngineError::NotFound(Subject::Image(format!("layer {diff_id}")));
         let diff_id = Digest::try_from(diff_id).map_err(|_| missing())?;
         let id = diff_id.short();
@@ -143,13 +129,14 @@ impl Push {
         // Never closed: it lives as long as the push.
         let _permit = self.uploads.acquire().await.ok();
         let (store, wanted) = (self.store.clone(), diff_id.clone());
-        let record = blocking(move || Ok::<_, PullError>(store.layer_record(&wanted)?)).await?.ok_or_else(missing)?;
+        let record =
+            blocking(move || Ok::<_, TransferError>(store.layer_record(&wanted)?)).await?.ok_or_else(missing)?;
         let packed = matches!(record.archive, LayerArchive::Packed { .. });
         let known = match record.archive {
             LayerArchive::Blob(blob) => Some(blob),
             LayerArchive::Packed { .. } => {
                 let (store, wanted) = (self.store.clone(), diff_id.clone());
-                blocking(move || Ok::<_, PullError>(store.compressed(&wanted)?)).await?
+                blocking(move || Ok::<_, TransferError>(store.compressed(&wanted)?)).await?
             }
         };
         if let Some(blob) = &known
@@ -162,7 +149,7 @@ impl Push {
             Some(blob) if !packed => (blob.clone(), Bytes::Blob(self.store.blob(&blob.digest))),
             _ => {
                 let (store, staging, wanted) = (self.store.clone(), self.staging.clone(), diff_id.clone());
-                let (blob, path) = blocking(move || Ok::<_, PullError>(store.compress(&staging, &wanted)?)).await?;
+                let (blob, path) = blocking(move || Ok::<_, TransferError>(store.compress(&staging, &wanted)?)).await?;
                 (blob, Bytes::Blob(path))
             }
         };
@@ -197,7 +184,7 @@ impl Push {
         descriptor: &Descriptor,
         mut begun: Option<Url>,
         bytes: &Bytes,
-    ) -> Result<(), PullError> {
+    ) -> Result<(), TransferError> {
         let mut attempt = 1;
         loop {
             let sent = async {
@@ -208,15 +195,15 @@ impl Push {
                 let Some(place) = place else { return Ok(()) };
                 let input: Box<dyn Read + Send> = match bytes {
                     Bytes::Memory(bytes) => Box::new(io::Cursor::new(bytes.clone())),
-                    Bytes::Blob(path) => {
-                        Box::new(File::open(path).map_err(|error| PullError::Write(descriptor.digest.clone(), error))?)
-                    }
+                    Bytes::Blob(path) => Box::new(
+                        File::open(path).map_err(|error| TransferError::Write(descriptor.digest.clone(), error))?,
+                    ),
                 };
                 let chunks = self.chunks(input, descriptor);
                 Ok(way.upload(place, &descriptor.digest, descriptor.size, chunks).await?)
             };
             match sent.await {
-                Err(PullError::Registry(error)) if error.is_transient() && attempt < ATTEMPTS => {
+                Err(TransferError::Registry(error)) if error.is_transient() && attempt < ATTEMPTS => {
                     pause(&error, attempt).await;
                 }
                 other => return other,

@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use super::registries::{Door, MANIFEST, Registry, Scripted, Served, command, digest};
+use super::registries::{Answer, Door, MANIFEST, Registry, Scripted, Served, command, digest};
 use crate::support::git::Repositories;
 use crate::support::{Finished, Machine, cannot_run, finish};
 
@@ -136,6 +136,29 @@ fn what_is_published_runs_elsewhere_once_the_user_agrees() {
     run(&here, ["publish", "-y", "--resolve-image-digests", "--with-env", &registry.name("stack:pinned")]).ok();
     let config = run(&there, ["-f", &format!("oci://{}", registry.name("stack:pinned")), "config"]).ok().stdout();
     assert!(config.contains("/busybox:1@sha256:"), "{config}");
+}
+
+#[test]
+fn only_a_registry_that_refuses_the_kind_is_offered_the_old_form() {
+    let machine = Machine::new();
+    machine.write("compose.yaml", "services: {a: {image: 'localhost:1/x'}}\n");
+    for (refusal, offers) in [
+        ("400 Bad Request", 2),
+        ("404 Not Found", 2),
+        ("415 Unsupported Media Type", 2),
+        ("403 Forbidden", 1),
+        ("500 Internal Server Error", 1),
+    ] {
+        let registry = Scripted::new(move |asked, _| match asked.method.as_str() {
+            "PUT" if String::from_utf8_lossy(&asked.body).contains("artifactType") => Answer::new(refusal, ""),
+            "PUT" => Answer::new("201 Created", ""),
+            _ => Answer::new("200 OK", ""),
+        });
+        let finished = run(&machine, ["publish", "-y", &registry.name("stack:1")]);
+        assert_eq!(finished.code() == 0, offers == 2, "{refusal}: {}", finished.stderr());
+        let offered = registry.asked().into_iter().filter(|asked| asked.method == "PUT").count();
+        assert_eq!(offered, offers, "{refusal}");
+    }
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Registries for tests: Debian's, with and without TLS and passwords; and one that says exactly what a test wants it to.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -89,6 +89,8 @@ pub struct Asked {
     pub path: String,
     /// By lower-case name.
     pub headers: BTreeMap<String, String>,
+    /// What was sent along.
+    pub body: Vec<u8>,
 }
 
 /// What is answered: a head and a body, and whether the connection then stays open without a word.
@@ -172,7 +174,12 @@ fn serve(stream: TcpStream, script: &Script, noted: &Mutex<Vec<Asked>>) {
                 headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
             }
         }
-        let asked = Asked { method, path, headers };
+        let length = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        if input.read_exact(&mut body).is_err() {
+            return;
+        }
+        let asked = Asked { method, path, headers, body };
         let before = {
             let mut noted = noted.lock().unwrap();
             let before = noted.iter().filter(|other| other.path == asked.path && other.method == asked.method).count();
@@ -192,7 +199,7 @@ fn serve(stream: TcpStream, script: &Script, noted: &Mutex<Vec<Asked>>) {
         if answer.hangs {
             let mut rest = Vec::new();
             // Until the other side has had enough.
-            let _ = std::io::Read::read_to_end(&mut input, &mut rest);
+            let _ = input.read_to_end(&mut rest);
             return;
         }
         if length > body.len() && asked.method != "HEAD" {

@@ -27,35 +27,36 @@ pub(super) struct Endpoint {
     pub(super) client: Client,
 }
 
-/// The ways to a registry, best first: mirrors, the registry itself, the registry in plain HTTP where that is allowed.
-pub(super) fn endpoints(registry: &str, settings: &Settings) -> Result<Vec<Endpoint>, RegistryError> {
-    let mut found = Vec::new();
-    if registry == "docker.io" {
-        for mirror in settings.mirrors() {
-            let text = if mirror.contains("://") { mirror.clone() } else { format!("https://{mirror}") };
-            let malformed =
-                |reason: &str| wrong(&settings.folder().join("daemon.json"), format!("mirror {mirror:?}: {reason}"));
-            let mut base = Url::parse(&text).map_err(|error| malformed(&error.to_string()))?;
-            if !base.path().ends_with('/') {
-                let path = format!("{}/", base.path());
-                base.set_path(&path);
-            }
-            let host = base.host_str().ok_or_else(|| malformed("it has no host"))?.to_owned();
-            let host = base.port().map_or(host.clone(), |port| format!("{host}:{port}"));
-            found.push(Endpoint { client: client(&host, settings)?, base, host });
+/// The mirrors of Docker's own registry, in the order in which they are asked.
+pub(super) fn mirrors(settings: &Settings) -> Result<Vec<Endpoint>, RegistryError> {
+    let endpoint = |mirror: &String| {
+        let text = if mirror.contains("://") { mirror.clone() } else { format!("https://{mirror}") };
+        let malformed =
+            |reason: &str| wrong(&settings.folder().join("daemon.json"), format!("mirror {mirror:?}: {reason}"));
+        let mut base = Url::parse(&text).map_err(|error| malformed(&error.to_string()))?;
+        if !base.path().ends_with('/') {
+            let path = format!("{}/", base.path());
+            base.set_path(&path);
         }
-    }
+        let host = base.host_str().ok_or_else(|| malformed("it has no host"))?.to_owned();
+        let host = base.port().map_or(host.clone(), |port| format!("{host}:{port}"));
+        Ok(Endpoint { client: client(&host, settings)?, base, host })
+    };
+    settings.mirrors().iter().map(endpoint).collect()
+}
+
+/// A registry itself; also in plain HTTP where that is allowed.
+pub(super) fn endpoints(registry: &str, settings: &Settings) -> Result<(Endpoint, Option<Endpoint>), RegistryError> {
     let host = if registry == "docker.io" { DOCKER } else { registry };
     let client = client(host, settings)?;
-    // Whoever gives a registry an authority of its own wants it to be asked.
-    let open = settings.is_insecure(host) && settings.certificates(host)?.authorities.is_empty();
-    let schemes: &[&str] = if open { &["https", "http"] } else { &["https"] };
-    for scheme in schemes {
+    let endpoint = |scheme: &str| {
         let base = Url::parse(&format!("{scheme}://{host}/"))
             .map_err(|error| RegistryError::Unexpected { host: host.to_owned(), reason: error.to_string() })?;
-        found.push(Endpoint { base, host: host.to_owned(), client: client.clone() });
-    }
-    Ok(found)
+        Ok(Endpoint { base, host: host.to_owned(), client: client.clone() })
+    };
+    // Whoever gives a registry an authority of its own wants it to be asked.
+    let open = settings.is_insecure(host) && settings.certificates(host)?.authorities.is_empty();
+    Ok((endpoint("https")?, open.then(|| endpoint("http")).transpose()?))
 }
 
 /// What every client begins as.

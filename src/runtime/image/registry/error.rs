@@ -144,6 +144,17 @@ impl RegistryError {
         RegistryError::Unreachable { host: host.to_owned(), reason: innermost(error) }
     }
 
+    /// Whether the registry does not take what was sent, whoever sends it.
+    pub(in crate::runtime::image) fn is_refusal(&self) -> bool {
+        match self {
+            RegistryError::NoManifest { .. } | RegistryError::NoRepository { .. } => true,
+            RegistryError::Status { status, .. } => {
+                status.is_client_error() && *status != StatusCode::PROXY_AUTHENTICATION_REQUIRED
+            }
+            _ => false,
+        }
+    }
+
     /// Whether asking once more may help.
     pub(in crate::runtime::image) fn is_transient(&self) -> bool {
         match self {

@@ -7,6 +7,7 @@ mod auth;
 mod client;
 pub(in crate::runtime) mod error;
 pub mod settings;
+pub(super) mod ways;
 
 use std::time::Duration;
 
@@ -23,7 +24,7 @@ use crate::runtime::image::credentials::Credentials;
 use crate::runtime::image::digest::Digest;
 use crate::runtime::image::manifest;
 use crate::runtime::image::registry::auth::Challenge;
-use crate::runtime::image::registry::client::{Endpoint, endpoints};
+use crate::runtime::image::registry::client::Endpoint;
 use crate::runtime::image::registry::error::{RegistryError, innermost, said};
 use crate::runtime::image::registry::settings::Settings;
 
@@ -32,15 +33,6 @@ const DOCUMENT_LIMIT: u64 = 4 << 20;
 
 /// How often a request is made that may succeed next time.
 const ATTEMPTS: u32 = 4;
-
-/// What is to be done with a repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Purpose {
-    /// Read.
-    Pull,
-    /// Read and write.
-    Push,
-}
 
 /// A manifest as it came.
 #[derive(Debug)]
@@ -85,73 +77,10 @@ pub(in crate::runtime) fn container_client(patience: Duration) -> Result<reqwest
     client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).timeout(patience).build()
 }
 
-/// The ways to a repository, best first. Nothing is asked yet.
-pub(super) fn ways(
-    registry: &str,
-    name: &str,
-    purpose: Purpose,
-    credentials: Option<&Credentials>,
-    settings: &Settings,
-) -> Result<Vec<Repository>, RegistryError> {
-    let actions = match purpose {
-        Purpose::Pull => "pull",
-        Purpose::Push => "pull,push",
-    };
-    let own = endpoints(registry, settings)?;
-    // The last way to Docker's own registry is that registry; other registries have no mirrors.
-    let mirrors = if registry == "docker.io" { own.len().saturating_sub(1) } else { 0 };
-    let own = own.into_iter().enumerate().filter(|(at, _)| purpose == Purpose::Pull || *at >= mirrors);
-    let shown = match registry {
-        "docker.io" => name.strip_prefix("library/").unwrap_or(name).to_owned(),
-        _ => format!("{registry}/{name}"),
-    };
-    let repository = |(at, endpoint): (usize, Endpoint)| Repository {
-        endpoint,
-        name: name.to_owned(),
-        shown: shown.clone(),
-        scopes: vec![format!("repository:{name}:{actions}")],
-        // A mirror is another host, and the secret is not for it.
-        credentials: credentials.filter(|_| at >= mirrors).cloned(),
-        access: Mutex::default(),
-    };
-    Ok(own.map(repository).collect())
-}
-
-/// Whether a registry lets these credentials in; its address.
-pub(super) async fn check(
-    registry: &str,
-    credentials: &Credentials,
-    settings: &Settings,
-) -> Result<String, RegistryError> {
-    let ways = ways(registry, "", Purpose::Push, Some(credentials), settings)?;
-    let mut failed = None;
-    for mut way in ways {
-        way.scopes.clear();
-        match way.greet().await {
-            Err(error @ RegistryError::Unreachable { .. }) => failed = failed.or(Some(error)),
-            Err(error) => return Err(error),
-            Ok(()) => {
-                let url = way.url("v2/")?;
-                way.request(Method::GET, url.clone(), HeaderMap::new()).await?;
-                return Ok(url.to_string());
-            }
-        }
-    }
-    Err(failed.unwrap_or_else(|| RegistryError::Unreachable {
-        host: registry.to_owned(),
-        reason: "it has no address".into(),
-    }))
-}
-
 impl Repository {
     /// For people: host and port.
     pub(super) fn host(&self) -> &str {
         &self.endpoint.host
-    }
-
-    /// Further repositories that may be read, for mounting their blobs.
-    pub(super) fn also_read(&mut self, names: impl IntoIterator<Item = String>) {
-        self.scopes.extend(names.into_iter().map(|name| format!("repository:{name}:pull")));
     }
 
     /// Finds out whether there is a registry, and what it wants to see.
@@ -165,6 +94,13 @@ impl Repository {
             access.1 = challenge.answer(&self.endpoint, self.credentials.as_ref(), &self.scopes).await?;
         }
         Ok(())
+    }
+
+    /// Finds out whether it lets us in; its address.
+    pub(super) async fn enter(&self) -> Result<String, RegistryError> {
+        let url = self.url("v2/")?;
+        self.request(Method::GET, url.clone(), HeaderMap::new()).await?;
+        Ok(url.to_string())
     }
 
     /// The digest of a manifest, by tag or digest; `None` if the registry does not tell.
