@@ -298,27 +298,23 @@ impl<'a> Context<'a> {
     /// Has the user agree to what comes from elsewhere before it is run: a stack with its variables, or what one includes
     /// (Compose CLI reference, §5).
     pub fn agree_to_remote(&self, stack: &Stack, yes: bool) -> Result<(), Failure> {
+        if yes {
+            return Ok(());
+        }
         let (main, included): (Vec<_>, Vec<_>) = self
             .remote
             .fetched()
             .into_iter()
             .partition(|(address, _)| self.globals.files.iter().any(|file| file.as_os_str() == address.as_str()));
-        let agree = |question: &str, default: bool| match yes || self.ui.confirm(question, default)? {
+        let agree = |question: &str, default: bool| match self.ui.confirm(question, default)? {
             true => Ok(()),
             false => Err(Failure::usage("operation cancelled by user")),
         };
-        if !main.is_empty() && !yes {
+        if !main.is_empty() {
             for (address, folder) in &main {
                 self.ui.line(&format!("Your compose stack {address:?} is stored in {:?}", folder.display()))?;
             }
-            let raw = Options {
-                interpolate: false,
-                normalize: false,
-                consistency: false,
-                env_files: false,
-                ..Options::default()
-            };
-            let variables = spec::load_with(&self.source, &raw, &self.remote)?.model.variables();
+            let variables = spec::load_with(&self.source, &Options::as_written(), &self.remote)?.model.variables();
             if !variables.is_empty() {
                 let environment = self.source.locate(&self.remote, &mut Vec::new())?.environment;
                 self.ui.text(&variables_table(&variables, &environment))?;

@@ -12,7 +12,7 @@ use crate::engine::{
 use crate::runtime::Runtime;
 use crate::runtime::image::registry::container_client;
 use crate::runtime::image::store::failed;
-use crate::runtime::network::{listening, occupant};
+use crate::runtime::network::listening;
 use crate::values::protocol::Protocol;
 
 /// The pause after the first look.
@@ -42,7 +42,7 @@ async fn shows(runtime: &Runtime, id: &ContainerId, sign: &Sign) -> Result<bool,
             let mut pause = SOON;
             loop {
                 let container = runtime.observed(id)?;
-                if process(&container).is_some_and(|pid| occupant::listens(pid, &[*port])) {
+                if process(&container).is_some_and(|pid| listening::on_all(pid, &[*port])) {
                     return Ok(true);
                 }
                 rest(&mut pause, OFTEN).await;
@@ -69,7 +69,7 @@ fn declared(container: &ObservedContainer, pid: i32) -> bool {
     let published = config.ports.iter().map(|port| (port.target, port.protocol));
     let named: Vec<u16> = config.expose.iter().copied().chain(published).filter_map(|port| tcp(&port)).collect();
     if !named.is_empty() {
-        return occupant::listens(pid, &named);
+        return listening::on_all(pid, &named);
     }
     let exposed: Vec<u16> = container.exposed.iter().filter_map(tcp).collect();
     exposed.is_empty() || listening::ports(pid).iter().any(|port| exposed.contains(port))

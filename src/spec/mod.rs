@@ -97,6 +97,13 @@ impl Default for Options {
     }
 }
 
+impl Options {
+    /// The files as they are written: nothing is substituted, filled in or read beside them, and names may lead nowhere.
+    pub fn as_written() -> Options {
+        Options { interpolate: false, normalize: false, consistency: false, env_files: false, ..Options::default() }
+    }
+}
+
 /// What a load gives.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Loaded {

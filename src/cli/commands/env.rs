@@ -43,14 +43,8 @@ impl Env {
         for warning in &warnings {
             ui.diagnostic(warning);
         }
-        let raw = Options {
-            interpolate: false,
-            normalize: false,
-            consistency: false,
-            env_files: false,
-            ..Options::default()
-        };
-        let used = crate::spec::load_with(context.source(), &raw, context.remote())?.model.variables();
+        let used =
+            crate::spec::load_with(context.source(), &Options::as_written(), context.remote())?.model.variables();
         if names.is_empty() {
             names = used.keys().cloned().collect();
         }

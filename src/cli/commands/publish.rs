@@ -40,14 +40,7 @@ impl Publish {
     /// Asks, pushes the images, then the files.
     pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         let name: ImageRef = self.repository.parse().map_err(|error| Failure::usage(format!("{error}")))?;
-        let raw = Options {
-            interpolate: false,
-            normalize: false,
-            consistency: false,
-            env_files: false,
-            ..Options::default()
-        };
-        let files = context.model(&raw)?;
+        let files = context.model(&Options::as_written())?;
         let stack = context.load(Need::Files, &[])?;
         refuse_unnamed(&stack)?;
         let source = context.source();

@@ -1,42 +1,40 @@
-//! Which TCP ports a process's network namespace has open, as `/proc/PID/net` tells: for people who ask, not for waiting.
+//! Which TCP ports a container listens on, seen from outside.
 
 use std::collections::BTreeSet;
 
-/// `LISTEN` in the fourth column.
-const LISTEN: &str = "0A";
+use crate::runtime::network::files::RESOLVER;
+use crate::runtime::network::sockets::{LISTENS, sockets};
 
-/// Our own resolver's address in a container, 127.0.0.11.
-const RESOLVER: &str = "0B00007F";
-
-/// The ports, ascending; none if the process is gone.
+/// The ports that a process's network namespace has open, ascending, without those of our own resolver; none if the process
+/// is gone.
 pub fn ports(pid: i32) -> Vec<u16> {
-    let mut found = BTreeSet::new();
-    for family in ["tcp", "tcp6"] {
-        let text = std::fs::read_to_string(format!("/proc/{pid}/net/{family}")).unwrap_or_default();
-        found.extend(text.lines().skip(1).filter_map(listening));
-    }
-    found.into_iter().collect()
+    let resolver = format!("{:08X}", u32::from_ne_bytes(RESOLVER.octets()));
+    let process = pid.to_string();
+    let open = ["tcp", "tcp6"].into_iter().flat_map(|table| sockets(&process, table));
+    let open = open.filter(|socket| socket.state == LISTENS && socket.host != resolver);
+    open.map(|socket| socket.port).collect::<BTreeSet<u16>>().into_iter().collect()
 }
 
-/// The port of a line, if somebody listens on it.
-fn listening(line: &str) -> Option<u16> {
-    let mut columns = line.split_ascii_whitespace().skip(1);
-    let (local, state) = (columns.next()?, columns.nth(1)?);
-    let (address, port) = local.rsplit_once(':')?;
-    (state == LISTEN && address != RESOLVER).then(|| u16::from_str_radix(port, 16).ok()).flatten()
+/// Whether somebody listens on each of these ports.
+pub fn on_all(pid: i32, wanted: &[u16]) -> bool {
+    let open = ports(pid);
+    wanted.iter().all(|port| open.contains(port))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::{TcpListener, TcpStream};
+
     use super::*;
 
     #[test]
-    fn only_sockets_that_listen_count() {
-        let open = "   0: 00000000:1F90 00000000:0000 0A 00000000:00000000 00:00000000 00000000     0        0 1 1 0 100 0 0 10 0";
-        let connected = "   1: 0100007F:1F90 0100007F:C350 01 00000000:00000000 00:00000000 00000000     0        0 2 1 0 20 4 30 10 -1";
-        assert_eq!(listening(open), Some(8080));
-        assert_eq!(listening(connected), None);
-        assert_eq!(listening(&open.replace("00000000:1F90", "0B00007F:1F90")), None, "the resolver is ours");
-        assert_eq!(listening("rubbish"), None);
+    fn a_socket_that_listens_counts_and_one_that_is_connected_does_not() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let connected = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        let own = connected.local_addr().unwrap().port();
+        let us = std::process::id().cast_signed();
+        assert!(on_all(us, &[port]) && !on_all(us, &[port, own]));
+        assert!(!ports(us).contains(&own));
     }
 }

@@ -1,10 +1,10 @@
-//! Who listens where, as far as it can be seen from here: which process of the machine has a port that we want, and whether
-//! a container listens yet.
+//! Which process of the machine has a port that we want, as far as it can be seen from here.
 
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use crate::runtime::network::sockets::{LISTENS, UNCONNECTED, sockets};
 use crate::values::protocol::Protocol;
 
 /// Who has a port when it can't be found out.
@@ -32,38 +32,17 @@ pub(super) fn process_on(address: SocketAddr, protocol: Protocol) -> Option<Stri
     None
 }
 
-/// Whether a process's network namespace has somebody who listens, for each of these TCP ports.
-pub fn listens(pid: i32, ports: &[u16]) -> bool {
-    let read = |table| fs::read_to_string(format!("/proc/{pid}/net/{table}")).unwrap_or_default();
-    let tables = ["tcp", "tcp6"].map(read);
-    let lines = tables.iter().flat_map(|table| table.lines().skip(1));
-    let listening = lines.filter_map(|line| {
-        let mut fields = line.split_whitespace();
-        let (_, port) = fields.nth(1)?.rsplit_once(':')?;
-        (fields.nth(1)? == "0A").then(|| u16::from_str_radix(port, 16).ok())?
-    });
-    let listening: Vec<u16> = listening.collect();
-    ports.iter().all(|port| listening.contains(port))
-}
-
 /// The inode of the socket that stands in the way of a bind to this address.
 fn inode_on(address: SocketAddr, protocol: Protocol) -> Option<u64> {
-    // Listening TCP sockets; bound, unconnected UDP ones.
     let (tables, state) = match protocol {
-        Protocol::Tcp => (["tcp", "tcp6"], "0A"),
-        Protocol::Udp => (["udp", "udp6"], "07"),
+        Protocol::Tcp => (["tcp", "tcp6"], LISTENS),
+        Protocol::Udp => (["udp", "udp6"], UNCONNECTED),
         Protocol::Sctp => return None,
     };
-    tables.iter().find_map(|table| {
-        let text = fs::read_to_string(format!("/proc/thread-self/net/{table}")).ok()?;
-        text.lines().skip(1).find_map(|line| {
-            let fields: Vec<&str> = line.split_whitespace().collect();
-            let (host, port) = fields.get(1)?.rsplit_once(':')?;
-            let same_port = u16::from_str_radix(port, 16).ok()? == address.port();
-            (same_port && *fields.get(3)? == state && clashes(host, address.ip()))
-                .then(|| fields.get(9)?.parse().ok())?
-        })
-    })
+    let mut bound = tables.into_iter().flat_map(|table| sockets("thread-self", table));
+    let in_the_way = bound
+        .find(|socket| socket.port == address.port() && socket.state == state && clashes(&socket.host, address.ip()));
+    in_the_way.map(|socket| socket.inode)
 }
 
 /// Whether a socket bound to an address, as `/proc/net` prints it, is in the way of another.

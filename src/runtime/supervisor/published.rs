@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::engine::{ContainerId, ContainerState, NetworkMode};
 use crate::runtime::container::record::Container;
-use crate::runtime::network::occupant;
+use crate::runtime::network::listening;
 use crate::runtime::network::published::Readiness;
 use crate::runtime::supervisor::active::Active;
 use crate::runtime::supervisor::machine::State;
@@ -46,7 +46,7 @@ impl Supervisor {
         let ports = self.published.shared(&id);
         tokio::spawn(async move {
             let begun = Instant::now();
-            while begun.elapsed() < PATIENCE && !queue.is_closed() && !occupant::listens(pid, &ports) {
+            while begun.elapsed() < PATIENCE && !queue.is_closed() && !listening::on_all(pid, &ports) {
                 tokio::time::sleep(PAUSE).await;
             }
             queue.send(Message::Listening(id, number))

@@ -17,8 +17,10 @@ impl Repositories {
     pub fn serve(folder: &Path) -> Repositories {
         std::fs::create_dir_all(folder).unwrap();
         let port = free_port();
-        let mut daemon = Command::new("git");
-        daemon.args(["daemon", "--export-all", "--reuseaddr", "--listen=127.0.0.1", &format!("--port={port}")]);
+        // Not by `git daemon`, which would start it as a child of its own and leave it behind.
+        let programs = finish(Command::new("git").arg("--exec-path")).ok().stdout();
+        let mut daemon = Command::new(Path::new(programs.trim()).join("git-daemon"));
+        daemon.args(["--export-all", "--reuseaddr", "--listen=127.0.0.1", &format!("--port={port}")]);
         daemon.arg(format!("--base-path={}", folder.display())).arg(folder);
         let daemon = daemon.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         eventually("the repositories are served", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
