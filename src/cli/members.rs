@@ -33,7 +33,7 @@ pub fn running(container: &ObservedContainer) -> bool {
 
 /// Whether it has a process, or will have one again without being asked.
 pub fn alive(container: &ObservedContainer) -> bool {
-    matches!(container.state, ContainerState::Running { .. } | ContainerState::Restarting { .. })
+    container.state.is_active()
 }
 
 /// The containers of these services (all services if none is named), by name.

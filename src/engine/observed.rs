@@ -115,6 +115,13 @@ pub enum ContainerState {
     Dead,
 }
 
+impl ContainerState {
+    /// Whether it runs, or is about to run again by itself.
+    pub fn is_active(&self) -> bool {
+        matches!(self, ContainerState::Running { .. } | ContainerState::Restarting { .. })
+    }
+}
+
 /// One connection of a running container.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Endpoint {

@@ -41,11 +41,8 @@ pub(super) async fn events(
         Ok((watch, Reader::open(&folder, query.since)?))
     };
     let (watch, mut journal) = open().map_err(failed)?;
-    let active = |standing: &Standing| {
-        matches!(standing.state, ContainerState::Running { .. } | ContainerState::Restarting { .. })
-    };
     // Whatever runs without anybody who watches over it gets somebody.
-    let mut watcher = if runtime.containers(project)?.iter().any(|(_, standing)| active(standing)) {
+    let mut watcher = if find::of_project(&layout, project)?.iter().any(|(_, standing)| standing.state.is_active()) {
         Some(client::ask(&runtime.client, project, &Request::Events, &[]).await?.1)
     } else {
         client::attach(&layout, project).await

@@ -7,13 +7,18 @@ pub mod build;
 pub mod cgroup;
 mod client;
 pub mod container;
+mod disk_use;
 pub mod git;
 mod history;
 pub mod image;
 mod journal;
 pub mod keeper;
 pub mod layout;
+mod lifecycle;
+mod lookups;
 pub mod network;
+mod observe;
+mod processes;
 mod project_lock;
 mod readiness;
 pub mod start;
@@ -33,19 +38,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc};
 
 use crate::engine::*;
 use crate::runtime::build::under_way::UnderWay;
 use crate::runtime::client::Client;
 use crate::runtime::container::record::{Container, Standing};
-use crate::runtime::container::{commit, copy, create, find, log, remove, rename, top, usage};
-use crate::runtime::image::remove::InUse;
-use crate::runtime::image::store::{Store, failed};
+use crate::runtime::container::{commit, copy, create, find, log, remove, rename};
+use crate::runtime::image::store::Store;
 use crate::runtime::layout::Layout;
-use crate::runtime::network::record::NetworkRecord;
-use crate::runtime::network::{NetworkError, Networks};
-use crate::runtime::supervisor::control::{Answer, Channel, Request, Streams};
+use crate::runtime::network::Networks;
+use crate::runtime::supervisor::control::{Answer, Request};
 use crate::runtime::volume::Volumes;
 use crate::values::image_ref::ImageRef;
 use crate::values::names::{ContainerName, NetworkName, ProjectName, VolumeName};
@@ -120,140 +123,10 @@ impl Runtime {
         Ok(container.observed(standing))
     }
 
+    /// Asks the supervisor of a container.
     async fn ask(&self, id: &ContainerId, request: Request) -> Result<Answer, EngineError> {
         let project = self.project_of(id)?;
         client::ask(&self.client, &project, &request, &[]).await.map(|(answer, _)| answer)
-    }
-
-    /// Tells who follows the events of its project what was done here.
-    async fn tell(&self, container: &Container, action: EventAction) {
-        let event = Event {
-            time: store::now(),
-            container: container.id.clone(),
-            name: container.config.name.clone(),
-            labels: container.config.labels.clone(),
-            image: Some(container.config.image.clone()),
-            action,
-            notes: Default::default(),
-        };
-        // Without it followers lose a line; what was done stands.
-        let _ = journal::append(&self.layout.journal(&container.config.project), &event);
-        client::tell(&self.layout, &container.config.project, &Request::Tell(event)).await;
-    }
-
-    /// Every container of a project, as its records say.
-    fn containers(&self, project: &ProjectName) -> Result<Vec<(Container, Standing)>, EngineError> {
-        let ids = find::containers(&self.layout, project)?;
-        ids.iter().filter_map(|id| find::load(&self.layout, project, id).transpose()).collect()
-    }
-
-    /// Every container of a project as it is now. Who is active has a supervisor, or gets one; it first puts the records
-    /// right, should they tell of something that is over.
-    async fn settled(&self, project: &ProjectName) -> Result<Vec<ObservedContainer>, EngineError> {
-        let mut containers = self.containers(project)?;
-        let active = |(_, standing): &(Container, Standing)| {
-            matches!(standing.state, ContainerState::Running { .. } | ContainerState::Restarting { .. })
-        };
-        if containers.iter().any(active) {
-            client::ask(&self.client, project, &Request::Settle, &[]).await?;
-            containers = self.containers(project)?;
-        }
-        let mut observed: Vec<_> =
-            containers.into_iter().map(|(container, standing)| container.observed(standing)).collect();
-        observed.sort_by(|one, other| one.config.name.cmp(&other.config.name));
-        Ok(observed)
-    }
-
-    /// Removes what killed commands and power cuts have left of containers that were never wholly made.
-    fn sweep(&self, project: &ProjectName) -> Result<(), EngineError> {
-        for id in find::containers(&self.layout, project)? {
-            if !find::is_made(&self.layout, project, &id).map_err(find::failed("read", id.short()))? {
-                remove::sweep(&self.layout, project, &id)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Every container of the machine: image and name.
-    fn in_use(&self) -> Result<Vec<(Container, Standing)>, EngineError> {
-        let mut all = Vec::new();
-        for project in find::projects(&self.layout)? {
-            all.extend(self.containers(&project)?);
-        }
-        Ok(all)
-    }
-
-    /// The images of all containers.
-    fn images_in_use(&self) -> Result<Vec<InUse>, EngineError> {
-        let used = |(container, _): (Container, Standing)| InUse {
-            image: container.image,
-            holder: format!("container {}", container.config.name),
-        };
-        let mut used: Vec<InUse> = self.in_use()?.into_iter().map(used).collect();
-        // By name, so that the same holder is told every time.
-        used.sort_by(|one, other| one.holder.cmp(&other.holder));
-        Ok(used)
-    }
-
-    /// Takes off the file systems that a removed container's volumes show, where no other container has the volume.
-    fn release_volumes(&self, removed: &Container) -> Result<(), EngineError> {
-        let volumes = Volumes::open(&self.layout);
-        for name in removed.volumes.values() {
-            let shows = volumes.find(name)?.is_some_and(|volume| !volume.config.driver_opts.is_empty());
-            let used = |(container, _): &(Container, Standing)| container.volumes.values().any(|used| used == name);
-            if shows && !self.in_use()?.iter().any(used) {
-                volumes.release(name)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Reads the answers to the start of a process.
-    fn process(mut channel: Channel, files: Option<OwnedFd>, subject: Subject) -> Process {
-        let (done, status) = oneshot::channel();
-        let (signals, mut asked) = mpsc::channel(8);
-        tokio::spawn(async move {
-            let lost = || EngineError::State {
-                subject: subject.clone(),
-                state: "in the hands of another supervisor, which does not know how this process ended".into(),
-            };
-            let status = loop {
-                tokio::select! {
-                    answer = channel.receive() => match answer {
-                        Ok(Some(Answer::Status(status))) => break Ok(status),
-                        Ok(Some(Answer::Failed(failure))) => break Err(failure.into()),
-                        Ok(Some(_)) => {}
-                        Ok(None) | Err(_) => break Err(lost()),
-                    },
-                    Some(signal) = asked.recv() => {
-                        // If it can't be told, the end of the connection is read next.
-                        let _ = channel.send(&Request::Signal(signal), &[]).await;
-                    }
-                }
-            };
-            // Nobody may be waiting any more.
-            let _ = done.send(status);
-        });
-        Process { terminal: files, status, signals }
-    }
-
-    async fn begin(
-        &self,
-        project: &ProjectName,
-        id: &ContainerId,
-        request: impl FnOnce(Streams) -> Request,
-        io: ProcessIo,
-    ) -> Result<Process, EngineError> {
-        let (streams, files) = Streams::of(io);
-        let (answer, mut channel) = client::ask(&self.client, project, &request(streams), &files).await?;
-        let subject = Subject::Container(id.short().to_owned());
-        match answer {
-            Answer::Process => {
-                let terminal = channel.files().pop_front();
-                Ok(Runtime::process(channel, terminal, subject))
-            }
-            _ => Err(EngineError::State { subject, state: "not started".into() }),
-        }
     }
 }
 
@@ -261,49 +134,18 @@ fn missing(id: &ContainerId) -> EngineError {
     EngineError::NotFound(Subject::Container(id.short().to_owned()))
 }
 
-fn observed_network(network: NetworkRecord, trouble: Option<NetworkTrouble>) -> ObservedNetwork {
-    let subnets = network.subnets.into_iter().map(|subnet| subnet.cidr.to_string()).collect();
-    ObservedNetwork { id: network.id, config: network.config, subnets, trouble }
-}
-
-fn network_error(verb: &'static str, name: &NetworkName, error: NetworkError) -> EngineError {
-    let subject = Subject::Network(name.to_string());
-    match error {
-        NetworkError::NotFound(name) => EngineError::NotFound(Subject::Network(name.to_string())),
-        NetworkError::Exists(name) => EngineError::Exists(Subject::Network(name.to_string())),
-        NetworkError::InUse { holder, .. } => EngineError::InUse { subject, holder },
-        NetworkError::Invalid { reason, .. } => EngineError::Invalid { subject, reason },
-        error => EngineError::Failed { verb, subject, source: Box::new(error) },
-    }
-}
-
 #[async_trait]
 impl Engine for Runtime {
     async fn observe(&self, project: &ProjectName, images: &[ImageRef]) -> Result<Observed, EngineError> {
-        let store = Store::open(&self.layout)?;
-        let mut present = std::collections::BTreeMap::new();
-        for name in images {
-            if let Some(image) = store.resolve(name)? {
-                present.insert(name.clone(), image.observed());
-            }
-        }
-        Ok(Observed {
-            containers: self.settled(project).await?,
-            networks: self.networks().await?,
-            volumes: Volumes::open(&self.layout).list()?,
-            images: present,
-        })
+        observe::observe(self, project, images).await
     }
 
     async fn projects(&self) -> Result<Vec<ObservedProject>, EngineError> {
-        let mut projects = Vec::new();
-        for name in find::projects(&self.layout)? {
-            let containers = self.settled(&name).await?;
-            if !containers.is_empty() {
-                projects.push(ObservedProject { name, containers });
-            }
-        }
-        Ok(projects)
+        observe::projects(&self.client).await
+    }
+
+    async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError> {
+        observe::networks(&self.layout)
     }
 
     async fn lock(
@@ -312,7 +154,7 @@ impl Engine for Runtime {
         waiting: &(dyn for<'a> Fn(&'a str) + Send + Sync),
     ) -> Result<Box<dyn Send + Sync>, EngineError> {
         let lock = project_lock::lock(&self.layout, project, waiting).await?;
-        self.sweep(project)?;
+        remove::sweep_project(&self.layout, project)?;
         // What of a killed build can't go yet is tried again by the next command.
         let _ = build::run::sweep(&self.layout);
         Ok(lock)
@@ -327,23 +169,11 @@ impl Engine for Runtime {
         })
     }
 
-    async fn networks(&self) -> Result<Vec<ObservedNetwork>, EngineError> {
-        let networks = Networks::new(self.layout.clone());
-        let failed = |error| EngineError::Failed { verb: "read", subject: Subject::Machine, source: Box::new(error) };
-        let all = networks.list().map_err(failed)?;
-        let mut troubles = networks.troubles(&all).map_err(failed)?;
-        let observed = |network: NetworkRecord| {
-            let trouble = troubles.remove(&network.id);
-            observed_network(network, trouble)
-        };
-        Ok(all.into_iter().map(observed).collect())
-    }
-
     async fn create_network(&self, config: &NetworkConfig) -> Result<String, EngineError> {
         let config = config.clone();
         self.blocking(move |layout| {
             let made = Networks::new(layout.clone()).create(&config);
-            made.map(|network| network.id).map_err(|error| network_error("create", &config.name, error))
+            made.map(|network| network.id).map_err(|error| error.told("create", &config.name))
         })
         .await
     }
@@ -351,7 +181,7 @@ impl Engine for Runtime {
     async fn remove_network(&self, name: &NetworkName) -> Result<(), EngineError> {
         let name = name.clone();
         self.blocking(move |layout| {
-            Networks::new(layout.clone()).remove(&name).map_err(|error| network_error("remove", &name, error))
+            Networks::new(layout.clone()).remove(&name).map_err(|error| error.told("remove", &name))
         })
         .await
     }
@@ -362,9 +192,8 @@ impl Engine for Runtime {
     }
 
     async fn remove_volume(&self, name: &VolumeName) -> Result<(), EngineError> {
-        let holders = self.in_use()?;
-        let holder = holders.iter().find(|(container, _)| container.volumes.values().any(|used| used == name));
-        if let Some((container, _)) = holder {
+        let containers = find::of_machine(&self.layout)?;
+        if let Some((container, _)) = containers.iter().find(|(container, _)| container.has_volume(name)) {
             let subject = Subject::Volume(name.to_string());
             return Err(EngineError::InUse { subject, holder: format!("container {}", container.config.name) });
         }
@@ -379,7 +208,7 @@ impl Engine for Runtime {
     ) -> Result<ContainerId, EngineError> {
         let (config, inherit) = (config.clone(), inherit.cloned());
         let container = self.blocking(move |layout| create::create(layout, &config, inherit.as_ref())).await?;
-        self.tell(&container, EventAction::Create).await;
+        lifecycle::tell(self, &container, EventAction::Create).await;
         Ok(container.id)
     }
 
@@ -393,24 +222,7 @@ impl Engine for Runtime {
     }
 
     async fn stop_container(&self, id: &ContainerId, grace: Option<Duration>) -> Result<Stopped, EngineError> {
-        let (project, _, standing) = self.load(id)?;
-        let request = Request::Stop { id: id.clone(), grace };
-        let answer = match standing.state {
-            ContainerState::Running { .. } | ContainerState::Restarting { .. } => Some(self.ask(id, request).await?),
-            // The record may be older than a start that is under way, which only a supervisor knows of.
-            ContainerState::Created { .. } | ContainerState::Exited { .. } => {
-                match client::ask_if_served(&self.layout, &project, &request).await {
-                    // It is being removed.
-                    Err(EngineError::State { .. }) => None,
-                    other => other?,
-                }
-            }
-            ContainerState::Dead => None,
-        };
-        Ok(match answer {
-            Some(Answer::Stopped(stopped)) => stopped,
-            _ => Stopped::InOrder,
-        })
+        lifecycle::stop(self, id, grace).await
     }
 
     async fn kill_container(&self, id: &ContainerId, signal: Signal) -> Result<(), EngineError> {
@@ -426,37 +238,11 @@ impl Engine for Runtime {
     }
 
     async fn remove_container(&self, id: &ContainerId, force: bool, volumes: bool) -> Result<(), EngineError> {
-        let Some(project) = find::by_id(&self.layout, id)? else { return Err(missing(id)) };
-        let Some((container, standing)) = find::load(&self.layout, &project, id)? else {
-            // What a killed creation or removal has left.
-            let (project, id) = (project, id.clone());
-            return self.blocking(move |layout| remove::sweep(layout, &project, &id).map(drop)).await;
-        };
-        if matches!(standing.state, ContainerState::Running { .. } | ContainerState::Restarting { .. }) {
-            if !force {
-                let subject = Subject::Container(container.config.name.to_string());
-                return Err(EngineError::State {
-                    subject,
-                    state: "running: stop it first, or remove it by force".into(),
-                });
-            }
-            self.ask(id, Request::Stop { id: id.clone(), grace: Some(Duration::ZERO) }).await?;
-        }
-        let volumes = if volumes { remove::Volume::Remove } else { remove::Volume::Keep };
-        let id = id.clone();
-        let removed = self.blocking(move |layout| remove::remove(layout, &project, &id, volumes)).await?;
-        self.tell(&removed, EventAction::Destroy).await;
-        self.release_volumes(&removed)
+        lifecycle::remove(self, id, force, volumes).await
     }
 
     async fn wait_container(&self, id: &ContainerId, until: WaitFor) -> Result<ContainerState, EngineError> {
-        let last = self.load(id)?.2.state;
-        match self.ask(id, Request::Wait { id: id.clone(), until }).await? {
-            // The supervisor was told of the removal only.
-            Answer::State(ContainerState::Dead) => Ok(last),
-            Answer::State(state) => Ok(state),
-            _ => Err(missing(id)),
-        }
+        lifecycle::wait(self, id, until).await
     }
 
     async fn await_sign(&self, id: &ContainerId, sign: &Sign) -> Result<bool, EngineError> {
@@ -478,78 +264,31 @@ impl Engine for Runtime {
     }
 
     async fn names(&self, project: &ProjectName) -> Result<Vec<Resolution>, EngineError> {
-        // Nobody asks where nothing runs.
-        if !client::is_served(&self.layout, project) {
-            return Ok(Vec::new());
-        }
-        match client::ask(&self.client, project, &Request::Names, &[]).await? {
-            (Answer::Names(names), _) => Ok(names),
-            (_, _) => Ok(Vec::new()),
-        }
+        lookups::names(&self.client, project).await
     }
 
     async fn questions(&self, project: &ProjectName, follow: bool) -> Result<mpsc::Receiver<Question>, EngineError> {
-        let (sender, receiver) = mpsc::channel(64);
-        if !follow && !client::is_served(&self.layout, project) {
-            return Ok(receiver);
-        }
-        let (_, mut channel) = client::ask(&self.client, project, &Request::Questions { follow }, &[]).await?;
-        tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    answer = channel.receive() => match answer {
-                        Ok(Some(Answer::Question(question))) => {
-                            if sender.send(question).await.is_err() {
-                                return;
-                            }
-                        }
-                        Ok(Some(_)) => {}
-                        Ok(None) | Err(_) => return,
-                    },
-                    () = sender.closed() => return,
-                }
-            }
-        });
-        Ok(receiver)
+        lookups::questions(&self.client, project, follow).await
     }
 
     async fn exec(&self, id: &ContainerId, config: &ExecConfig, io: ProcessIo) -> Result<Process, EngineError> {
-        let project = self.project_of(id)?;
-        let (config, exec) = (config.clone(), id.clone());
-        self.begin(&project, id, |io| Request::Exec { id: exec, config, io }, io).await
+        processes::begin(self, id, io, |io| Request::Exec { id: id.clone(), config: config.clone(), io }).await
     }
 
     async fn start_attached(&self, id: &ContainerId, io: ProcessIo) -> Result<Process, EngineError> {
-        let project = self.project_of(id)?;
-        let start = id.clone();
-        self.begin(&project, id, |io| Request::StartAttached { id: start, io }, io).await
+        processes::begin(self, id, io, |io| Request::StartAttached { id: id.clone(), io }).await
     }
 
     async fn top(&self, id: &ContainerId) -> Result<Vec<ProcessRow>, EngineError> {
-        let (_, container, standing) = self.load(id)?;
-        let subject = Subject::Container(container.config.name.to_string());
-        if !matches!(standing.state, ContainerState::Running { .. }) {
-            return Err(EngineError::State { subject, state: "not running".into() });
-        }
-        let failed = |source: Cause| EngineError::Failed { verb: "read", subject, source };
-        let pids = supervisor::starter::cgroup(&container).and_then(|cgroup| cgroup.processes());
-        let read = pids.map_err(Cause::from).and_then(|pids| top::rows(&pids).map_err(Cause::from));
-        read.map_err(failed)
+        processes::top(self, id)
     }
 
     async fn input(&self, id: &ContainerId) -> Result<Option<OwnedFd>, EngineError> {
-        let project = self.project_of(id)?;
-        let (_, mut channel) = client::ask(&self.client, &project, &Request::Input { id: id.clone() }, &[]).await?;
-        Ok(channel.files().pop_front())
+        processes::input(self, id).await
     }
 
     async fn usage(&self, id: &ContainerId) -> Result<Usage, EngineError> {
-        let (_, container, standing) = self.load(id)?;
-        let subject = Subject::Container(container.config.name.to_string());
-        let ContainerState::Running { pid, .. } = standing.state else {
-            return Err(EngineError::State { subject, state: "not running".into() });
-        };
-        usage::read(&container, pid).map_err(|source| EngineError::Failed { verb: "read", subject, source })
+        processes::usage(self, id)
     }
 
     async fn copy_into(
@@ -639,8 +378,8 @@ impl Engine for Runtime {
     }
 
     async fn remove_image(&self, image: &str, force: bool) -> Result<Vec<String>, EngineError> {
-        let (used, image) = (self.images_in_use()?, image.to_owned());
-        self.blocking(move |layout| Store::open(layout)?.remove(&image, force, &used)).await
+        let image = image.to_owned();
+        self.blocking(move |layout| Store::open(layout)?.remove(&image, force, &observe::images_in_use(layout)?)).await
     }
 
     async fn inspect_image(&self, image: &str) -> Result<ImageDetail, EngineError> {
@@ -648,66 +387,19 @@ impl Engine for Runtime {
     }
 
     async fn prune_images(&self, all: bool) -> Result<Pruned, EngineError> {
-        let used = self.images_in_use()?;
-        self.blocking(move |layout| {
-            let store = Store::open(layout)?;
-            let size = || Ok::<_, EngineError>(store.images_share(&used)?.size + store.cache_share()?.size);
-            let before = size()?;
-            let lines = store.prune(all, &used)?;
-            Ok(Pruned { lines, reclaimed: before.saturating_sub(size()?) })
-        })
-        .await
+        self.blocking(move |layout| disk_use::prune_images(layout, all)).await
+    }
+
+    async fn disk_use(&self) -> Result<DiskUse, EngineError> {
+        self.blocking(disk_use::measure).await
     }
 
     async fn commit_container(&self, id: &ContainerId, config: &CommitConfig) -> Result<ImageId, EngineError> {
-        let (_, container, standing) = self.load(id)?;
-        let running = matches!(standing.state, ContainerState::Running { paused: false, .. });
-        let freeze = config.pause && running;
-        if freeze {
-            self.pause_container(id, true).await?;
-        }
-        let config = config.clone();
-        let made = self.blocking(move |layout| commit::commit(layout, &container, &config)).await;
-        if freeze {
-            self.pause_container(id, false).await?;
-        }
-        made
+        lifecycle::commit(self, id, config).await
     }
 
     async fn export_container(&self, id: &ContainerId, archive: OwnedFd) -> Result<(), EngineError> {
         let (_, container, _) = self.load(id)?;
         self.blocking(move |layout| commit::export(layout, &container, archive)).await
     }
-
-    async fn disk_use(&self) -> Result<DiskUse, EngineError> {
-        let (used, containers) = (self.images_in_use()?, self.in_use()?);
-        self.blocking(move |layout| {
-            let store = Store::open(layout)?;
-            let mut found =
-                DiskUse { images: store.images_share(&used)?, cache: store.cache_share()?, ..DiskUse::default() };
-            let weigh = |path: PathBuf| {
-                let weighed = image::detail::weigh(&path);
-                weighed.map(|(_, size)| size).map_err(failed("read", Subject::Path(path.display().to_string())))
-            };
-            for (container, standing) in &containers {
-                let size = weigh(layout.container(&container.config.project, &container.id).join("upper"))?;
-                let active =
-                    matches!(standing.state, ContainerState::Running { .. } | ContainerState::Restarting { .. });
-                add(&mut found.containers, size, active);
-            }
-            for volume in Volumes::open(layout).list()? {
-                let name = &volume.config.name;
-                let used = containers.iter().any(|(container, _)| container.volumes.values().any(|used| used == name));
-                add(&mut found.volumes, weigh(layout.volume(name).join("_data"))?, used);
-            }
-            Ok(found)
-        })
-        .await
-    }
-}
-
-fn add(share: &mut Share, size: u64, active: bool) {
-    share.total += 1;
-    share.size += size;
-    if active { share.active += 1 } else { share.reclaimable += size }
 }

@@ -82,6 +82,21 @@ fn names(folder: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
+/// Every container of a project, as its records say.
+pub fn of_project(layout: &Layout, project: &ProjectName) -> Result<Vec<(Container, Standing)>, EngineError> {
+    let ids = containers(layout, project)?;
+    ids.iter().filter_map(|id| load(layout, project, id).transpose()).collect()
+}
+
+/// Every container of the machine, as its records say.
+pub fn of_machine(layout: &Layout) -> Result<Vec<(Container, Standing)>, EngineError> {
+    let mut all = Vec::new();
+    for project in projects(layout)? {
+        all.extend(of_project(layout, &project)?);
+    }
+    Ok(all)
+}
+
 /// Whether a container was wholly made, whatever its record says.
 pub fn is_made(layout: &Layout, project: &ProjectName, id: &ContainerId) -> io::Result<bool> {
     Ok(store::read_whole::<IgnoredAny>(&layout.container_record(project, id))?.is_some())

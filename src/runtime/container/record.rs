@@ -142,6 +142,11 @@ impl Default for Standing {
 }
 
 impl Container {
+    /// Whether it uses a volume, named or anonymous.
+    pub fn has_volume(&self, name: &VolumeName) -> bool {
+        self.volumes.values().any(|used| used == name)
+    }
+
     /// As the engine tells it.
     pub fn observed(self, standing: Standing) -> ObservedContainer {
         ObservedContainer {

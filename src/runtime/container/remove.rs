@@ -112,6 +112,16 @@ pub(super) fn folder(layout: &Layout, project: &ProjectName, id: &ContainerId) -
     Ok(())
 }
 
+/// Removes what killed commands and power cuts have left of a project's containers that were never wholly made.
+pub fn sweep_project(layout: &Layout, project: &ProjectName) -> Result<(), EngineError> {
+    for id in find::containers(layout, project)? {
+        if !find::is_made(layout, project, &id).map_err(find::failed("read", id.short()))? {
+            sweep(layout, project, &id)?;
+        }
+    }
+    Ok(())
+}
+
 /// Removes what a creation or a removal that was killed has left of a container without a record; whether it is gone.
 pub fn sweep(layout: &Layout, project: &ProjectName, id: &ContainerId) -> Result<bool, EngineError> {
     let path = layout.container(project, id);

@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use serde::{Deserialize, Serialize};
 
 use crate::dns::names::Member;
-use crate::engine::{ContainerId, NetworkConfig, PublishedPort};
+use crate::engine::{ContainerId, NetworkConfig, NetworkTrouble, ObservedNetwork, PublishedPort};
 use crate::values::cidr::Cidr;
 use crate::values::names::{ContainerName, NetworkName, ProjectName};
 
@@ -41,6 +41,12 @@ pub struct Subnet {
 }
 
 impl NetworkRecord {
+    /// As callers see it.
+    pub fn observed(self, trouble: Option<NetworkTrouble>) -> ObservedNetwork {
+        let subnets = self.subnets.into_iter().map(|subnet| subnet.cidr.to_string()).collect();
+        ObservedNetwork { id: self.id, config: self.config, subnets, trouble }
+    }
+
     /// A driver option that is true or false, by its name after `com.docker.network.`.
     pub fn flag(&self, option: &str, default: bool) -> bool {
         let value = self.config.driver_opts.get(&format!("com.docker.network.{option}"));
