@@ -1,42 +1,48 @@
-//! `.dockerignore`: which files of a context a build does not see (Dockerfile reference, ".dockerignore file"; moby's `patternmatcher`).
+//! `.dockerignore`: which files of a context a build does not see (Dockerfile reference, ".dockerignore file").
 //!
 //! A line is a pattern, `#` begins a comment, `!` takes back. `*`, `?` and `[a-z]` match within a name, `**` over any number of
 //! folders. A pattern that matches a folder matches everything below it; the last line that matches decides.
+//!
+//! What a pattern matches is what moby's `patternmatcher` makes of it, oddities included: it takes a pattern for a regular expression
+//! or, where that is quicker, for a text that a path begins or ends with.
 
 use std::path::{Component, Path};
 
+use regex_lite::Regex;
+
+use crate::runtime::build::wildcard::{Wildcard, malformed};
+
 /// The rules of one file.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Ignore {
     rules: Vec<Rule>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 struct Rule {
     kept: bool,
     pattern: Pattern,
 }
 
-/// A pattern that matches whole paths.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Pattern(Vec<Token>);
+/// Which paths a pattern matches.
+#[derive(Debug, Clone)]
+enum Pattern {
+    /// This one.
+    Exact(String),
+    /// Those that begin so: `a/**`.
+    Prefix(String),
+    /// Those that end so, not only in a whole name: `**b`, `**/b`.
+    Suffix(String),
+    /// Any other.
+    Regex(Regex),
+}
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Token {
-    Char(char),
-    /// `?`
-    One,
-    /// `*`
-    Some,
-    /// `**` at the end: anything, slashes too.
-    All,
-    /// `**/`, `**`: any number of folders, also none.
-    Folders,
-    /// `[a-z]`, `[^a]`
-    Class {
-        inverted: bool,
-        ranges: Vec<(char, char)>,
-    },
+/// What a pattern has been so far.
+enum Shape {
+    Exact,
+    Prefix,
+    Suffix,
+    Regex,
 }
 
 impl Ignore {
@@ -49,30 +55,46 @@ impl Ignore {
             if line.is_empty() || comment {
                 continue;
             }
-            let (kept, pattern) = match line.strip_prefix('!') {
-                Some(pattern) => (true, pattern.trim()),
-                None => (false, line),
+            let (mark, pattern) = line.strip_prefix('!').map_or(("", line), |pattern| ("!", pattern.trim()));
+            // A mark may come to the front only now: `/!a` is an exception, too.
+            let pattern = format!("{mark}{}", in_context(pattern));
+            let pattern = match pattern.trim() {
+                "" => continue,
+                pattern => clean(pattern),
             };
+            let (kept, pattern) = pattern.strip_prefix('!').map_or((false, &*pattern), |pattern| (true, pattern));
             if pattern.is_empty() {
                 return Err((number + 1, "an exception names nothing: \"!\"".to_owned()));
             }
-            // `.` is the context itself, which nothing can leave out.
-            let cleaned = clean(pattern);
-            if !cleaned.is_empty() {
-                let pattern = Pattern::parse(&cleaned).map_err(|error| (number + 1, error))?;
-                rules.push(Rule { kept, pattern });
-            }
+            let pattern = Pattern::parse(pattern).map_err(|error| (number + 1, error))?;
+            rules.push(Rule { kept, pattern });
         }
         Ok(Ignore { rules })
     }
 
     /// Whether a build does not see this path (relative, without `.` and `..`).
     pub fn excludes(&self, path: &Path) -> bool {
-        let parts: Vec<char> = path.to_string_lossy().chars().collect();
-        let ends: Vec<usize> =
-            parts.iter().enumerate().filter(|(_, c)| **c == '/').map(|(at, _)| at).chain([parts.len()]).collect();
-        let matches = |rule: &&Rule| ends.iter().any(|end| rule.pattern.matches(&parts[..*end]));
-        self.rules.iter().rev().find(matches).is_some_and(|rule| !rule.kept)
+        let path = path.to_string_lossy();
+        let ends = path.match_indices('/').map(|(at, _)| at).chain([path.len()]);
+        // Which rules match a folder above.
+        let mut above = vec![false; self.rules.len()];
+        let mut excluded = false;
+        for end in ends {
+            excluded = false;
+            for (rule, above) in self.rules.iter().zip(&mut above) {
+                // A rule that would change nothing is not asked, and then says nothing of what lies below.
+                *above = *above || (rule.kept == excluded && rule.pattern.matches(&path[..end]));
+                if *above {
+                    excluded = !rule.kept;
+                }
+            }
+        }
+        excluded
+    }
+
+    /// Whether there is no rule.
+    pub(super) fn is_empty(&self) -> bool {
+        self.rules.is_empty()
     }
 
     /// Whether something below an excluded folder may be seen all the same.
@@ -81,130 +103,169 @@ impl Ignore {
     }
 }
 
-/// As Go cleans paths, without a leading slash.
-fn clean(pattern: &str) -> String {
+/// A pattern as one of the context, where a leading slash means nothing.
+fn in_context(pattern: &str) -> String {
+    if pattern.is_empty() {
+        return String::new();
+    }
+    let clean = clean(pattern);
+    clean.strip_prefix('/').filter(|rest| !rest.is_empty()).map(str::to_owned).unwrap_or(clean)
+}
+
+/// As Go cleans paths.
+fn clean(path: &str) -> String {
+    let rooted = path.starts_with('/');
     let mut parts: Vec<&str> = Vec::new();
-    for part in pattern.split('/') {
+    for part in path.split('/') {
         match part {
             "" | "." => {}
-            // Nothing that a context has lies above it.
-            ".." if parts.last().is_none_or(|last| *last == "..") && !pattern.starts_with('/') => parts.push(part),
+            ".." if parts.last().is_none_or(|last| *last == "..") => {
+                if !rooted {
+                    parts.push(part);
+                }
+            }
             ".." => drop(parts.pop()),
             _ => parts.push(part),
         }
     }
-    parts.join("/")
+    match (rooted, parts.join("/")) {
+        (true, path) => format!("/{path}"),
+        (false, path) if path.is_empty() => ".".to_owned(),
+        (false, path) => path,
+    }
 }
 
 impl Pattern {
-    /// Reads a pattern.
-    pub(super) fn parse(text: &str) -> Result<Pattern, String> {
-        let mut tokens = Vec::new();
+    fn parse(text: &str) -> Result<Pattern, String> {
+        check(text)?;
+        let mut shape = Shape::Exact;
+        let mut regex = String::from("^");
         let mut chars = text.chars().peekable();
+        let mut is_first = true;
         while let Some(c) = chars.next() {
-            tokens.push(match c {
+            match c {
                 '*' if chars.next_if_eq(&'*').is_some() => {
-                    // Behind anything but the end it stands for whole folders, as if a slash followed.
-                    let slash = chars.next_if_eq(&'/').is_some();
-                    if slash || chars.peek().is_some() { Token::Folders } else { Token::All }
+                    chars.next_if_eq(&'/');
+                    let is_last = chars.peek().is_none();
+                    regex.push_str(if is_last { ".*" } else { "(.*/)?" });
+                    shape = match shape {
+                        _ if is_first => Shape::Suffix,
+                        Shape::Exact if is_last => Shape::Prefix,
+                        _ => Shape::Regex,
+                    };
                 }
-                '*' => Token::Some,
-                '?' => Token::One,
-                '\\' => Token::Char(chars.next().ok_or_else(|| format!("the pattern {text:?} ends with \\"))?),
-                '[' => class(&mut chars).ok_or_else(|| format!("the pattern {text:?} has a [ that is malformed"))?,
-                c => Token::Char(c),
-            });
-        }
-        Ok(Pattern(tokens))
-    }
-
-    /// Whether there is anything but plain characters in it.
-    pub(super) fn is_plain(&self) -> bool {
-        self.0.iter().all(|token| matches!(token, Token::Char(_)))
-    }
-
-    /// Whether it matches the whole text. Follows all ways at once, so no pattern takes long.
-    pub(super) fn matches(&self, text: &[char]) -> bool {
-        let mut now = Ways::new(&self.0);
-        now.reach(&self.0, 0);
-        for c in text {
-            let mut next = Ways::new(&self.0);
-            for (at, token) in self.0.iter().enumerate() {
-                if now.within[at] {
-                    next.within[at] = true;
-                    if *c == '/' {
-                        next.reach(&self.0, at + 1);
+                '*' | '?' | '[' | ']' | '\\' => {
+                    shape = Shape::Regex;
+                    match c {
+                        '*' => regex.push_str("[^/]*"),
+                        '?' => regex.push_str("[^/]"),
+                        '\\' => regex.extend([c].into_iter().chain(chars.next())),
+                        c => regex.push(c),
                     }
                 }
-                let goes_on = match token {
-                    Token::Char(expected) => expected == c,
-                    Token::One => *c != '/',
-                    Token::Class { inverted, ranges } => {
-                        let within = ranges.iter().any(|(first, last)| (first..=last).contains(&c));
-                        *c != '/' && within != *inverted
-                    }
-                    Token::Some | Token::All | Token::Folders => false,
-                };
-                if now.reached[at] && goes_on {
-                    next.reach(&self.0, at + 1);
+                // Nothing else: `|` and `{2}` mean what they do in a regular expression.
+                '.' | '+' | '(' | ')' | '$' => regex.extend(['\\', c]),
+                c => regex.push(c),
+            }
+            is_first = false;
+        }
+        Ok(match shape {
+            Shape::Exact => Pattern::Exact(text.to_owned()),
+            Shape::Prefix => Pattern::Prefix(text[..text.len() - 2].to_owned()),
+            Shape::Suffix => Pattern::Suffix(text[2..].to_owned()),
+            Shape::Regex => {
+                let regex = as_rusts(&(regex + "$")).ok_or_else(|| malformed(text, "repeats a repetition"))?;
+                let regex = Regex::new(&regex).map_err(|error| malformed(text, &format!("is malformed: {error}")))?;
+                Pattern::Regex(regex)
+            }
+        })
+    }
+
+    fn matches(&self, path: &str) -> bool {
+        match self {
+            Pattern::Exact(exact) => path == exact,
+            Pattern::Prefix(prefix) => path.starts_with(prefix),
+            Pattern::Suffix(suffix) => path.ends_with(suffix) || suffix.strip_prefix('/') == Some(path),
+            Pattern::Regex(regex) => regex.is_match(path),
+        }
+    }
+}
+
+/// Whether Go's `filepath.Match` would complain when it compares a pattern with `.`: it reads no further than from one `*` to the next
+/// once it knows that they differ.
+fn check(pattern: &str) -> Result<(), String> {
+    let mut chars = pattern.char_indices().peekable();
+    let (mut in_class, mut after_star) = (false, true);
+    while let Some((at, c)) = chars.next() {
+        match c {
+            '\\' => drop(chars.next()),
+            '[' => in_class = true,
+            ']' => in_class = false,
+            '*' if !in_class && !after_star => {
+                let begin = Wildcard::parse(&pattern[..at])?;
+                if !begin.matches("") && !begin.matches(".") {
+                    return Ok(());
                 }
-                if now.reached[at] && (*token == Token::All || (*token == Token::Some && *c != '/')) {
-                    next.reach(&self.0, at);
+            }
+            _ => {}
+        }
+        after_star = c == '*' && !in_class;
+    }
+    Wildcard::parse(pattern).map(drop)
+}
+
+/// A regular expression of Go as one of Rust, where more is special; `None` if only Go takes it for malformed.
+fn as_rusts(regex: &str) -> Option<String> {
+    let mut out = String::new();
+    let mut rest = regex;
+    // Characters of the class so far, without the `^`.
+    let mut class: Option<usize> = None;
+    let mut after_repetition = false;
+    while let Some(c) = rest.chars().next() {
+        let mut taken = c.len_utf8();
+        let counts = class.is_none() && c == '{' && repetition(rest).is_some();
+        match (c, class) {
+            ('\\', _) => {
+                let next = rest[1..].chars().next();
+                taken += next.map_or(0, char::len_utf8);
+                // Those would be ends of words.
+                let alone = matches!(next, Some('<' | '>'));
+                out.push_str(&rest[usize::from(alone)..taken]);
+            }
+            ('[', None) => {
+                taken += usize::from(rest[1..].starts_with('^'));
+                out.push_str(&rest[..taken]);
+            }
+            ('{', None) => match repetition(rest) {
+                Some(length) if !after_repetition => {
+                    taken = length;
+                    out.push_str(&rest[..length]);
                 }
-            }
-            now = next;
+                Some(_) => return None,
+                None => out.push_str("\\{"),
+            },
+            ('[', Some(_)) if rest[1..].starts_with(':') => out.push(c),
+            (']', Some(1..)) => out.push(c),
+            ('}', None) | ('[' | ']' | '&' | '~', Some(_)) => out.extend(['\\', c]),
+            _ => out.push(c),
         }
-        now.reached[self.0.len()]
-    }
-}
-
-/// How far the ways through a pattern have come.
-struct Ways {
-    reached: Vec<bool>,
-    /// Within the folders of a `**/`.
-    within: Vec<bool>,
-}
-
-impl Ways {
-    fn new(tokens: &[Token]) -> Ways {
-        Ways { reached: vec![false; tokens.len() + 1], within: vec![false; tokens.len() + 1] }
-    }
-
-    /// Reaches a position, and those behind it that are reached by matching nothing.
-    fn reach(&mut self, tokens: &[Token], from: usize) {
-        for at in from..=tokens.len() {
-            self.reached[at] = true;
-            match tokens.get(at) {
-                Some(Token::Folders) => self.within[at] = true,
-                Some(Token::Some | Token::All) => {}
-                _ => break,
-            }
-        }
-    }
-}
-
-fn class(chars: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<Token> {
-    let inverted = chars.next_if(|c| *c == '^' || *c == '!').is_some();
-    let mut ranges = Vec::new();
-    loop {
-        let mut one = || match chars.next()? {
-            '\\' => chars.next().map(|c| (c, true)),
-            c => Some((c, false)),
+        after_repetition = class.is_none() && (counts || matches!(c, '*' | '?'));
+        class = match (c, class) {
+            ('[', None) => Some(0),
+            (']', Some(1..)) => None,
+            (_, class) => class.map(|count| count + 1),
         };
-        let (first, escaped) = one()?;
-        if first == ']' && !escaped && !ranges.is_empty() {
-            return Some(Token::Class { inverted, ranges });
-        }
-        let last = if chars.next_if_eq(&'-').is_some() {
-            match chars.next()? {
-                '\\' => chars.next()?,
-                c => c,
-            }
-        } else {
-            first
-        };
-        ranges.push((first, last));
+        rest = &rest[taken..];
     }
+    Some(out)
+}
+
+/// How long a text is at the front that says how often: `{2}`, `{2,}`, `{2,3}`.
+fn repetition(text: &str) -> Option<usize> {
+    let inner = text.strip_prefix('{')?.split_once('}')?.0;
+    let (least, most) = inner.split_once(',').unwrap_or((inner, ""));
+    let digits = |text: &str| text.bytes().all(|c| c.is_ascii_digit());
+    (!least.is_empty() && digits(least) && digits(most)).then_some(inner.len() + 2)
 }
 
 /// A path of the context without `.`, `..` and a leading slash; `None` if it climbs out.
@@ -254,6 +315,12 @@ mod tests {
             (" #x", "#x", "x"),
             ("../x\n/../y", "y", "x"),
             ("a**b", "a/c/b", "axb"),
+            ("**b", "ab", "ba"),
+            ("**.pyc", "a/x.pyc", "a/x.pyc.txt"),
+            ("a**", "ab/c", "b"),
+            ("[!a]", "!", "b"),
+            ("/!x\nx", "x", "y"),
+            ("*\n/!x", "y", "x"),
         ] {
             assert!(excludes(rules, hit), "{rules:?} should match {hit}");
             assert!(miss.is_empty() || !excludes(rules, miss), "{rules:?} should not match {miss}");
@@ -272,6 +339,11 @@ mod tests {
     fn a_malformed_line_is_named_by_its_number() {
         assert_eq!(Ignore::parse("ok\n[a").unwrap_err().0, 2);
         assert_eq!(Ignore::parse("!").unwrap_err().0, 1);
+        for malformed in ["[]a]", "[-a]", "[^]", "!/", "a*{2}"] {
+            assert!(Ignore::parse(malformed).is_err(), "{malformed}");
+        }
+        // Nobody looks behind a star that does not match a dot.
+        assert!(excludes("x*[-_]y", "xa-y"));
         assert!(Ignore::parse("a\\").unwrap_err().1.contains("ends with"));
     }
 

@@ -8,13 +8,12 @@ use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, mkdirat, mknodat};
 use nix::unistd::{Gid, Uid, fchown};
 
 use crate::runtime::build::context::Context;
-use crate::runtime::build::ignore::Ignore;
 use crate::runtime::image::tree::{empty_folder, names, open_directory, open_directory_in, status};
 use crate::runtime::sys::{OrOs, OsError};
 
 /// The layer, made at `place`; `None` if nothing of the context below `below` is hidden.
 pub(super) fn mask(context: &Context, below: &Path, place: &Path) -> Result<Option<PathBuf>, OsError> {
-    if context.ignore == Ignore::default() {
+    if context.ignore.is_empty() {
         return Ok(None);
     }
     let shown = || context.folder.display().to_string();

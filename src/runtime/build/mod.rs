@@ -29,6 +29,7 @@ mod stages;
 mod state;
 mod steps;
 pub(in crate::runtime) mod under_way;
+mod wildcard;
 
 use tokio::sync::mpsc;
 

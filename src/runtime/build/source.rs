@@ -3,7 +3,7 @@
 //! Everything is reached from one opened root and stays below it. What is taken is digested by content, kind and mode, not by time or
 //! owner: that is what the cache goes by.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::OwnedFd;
@@ -15,7 +15,8 @@ use nix::errno::Errno;
 use nix::fcntl::{OFlag, readlinkat};
 use nix::sys::stat::{FileStat, SFlag, fstat};
 
-use crate::runtime::build::ignore::{Ignore, Pattern};
+use crate::runtime::build::ignore::Ignore;
+use crate::runtime::build::wildcard::{Wildcard, Wildcards};
 use crate::runtime::image::digest::{Digest, Digester};
 use crate::runtime::image::pack::{attribute, attribute_names};
 use crate::runtime::image::tree::{kind, names, open_directory_in, open_in, status};
@@ -66,9 +67,14 @@ impl Origin<'_> {
     }
 
     /// Everything that a source names; nothing if there is no such file.
-    pub(super) fn select(&self, source: &Path, exclude: &Ignore) -> Result<Vec<Selected>, OsError> {
+    pub(super) fn select(&self, source: &Wildcards, exclude: &Ignore) -> Result<Vec<Selected>, OsError> {
         let mut found = Vec::new();
         for path in self.expand(source)? {
+            let name = path.file_name().unwrap_or_default().to_owned();
+            // What is named as it stands is wanted.
+            if !source.is_plain() && exclude.excludes(Path::new(&name)) {
+                continue;
+            }
             // A source that is a link stands for what it leads to, within the root (as BuildKit).
             let opened = match open_in(&self.root, &path, OFlag::O_PATH) {
                 Err(Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP) => continue,
@@ -86,7 +92,6 @@ impl Origin<'_> {
                     continue;
                 }
             }
-            let name = path.file_name().unwrap_or_default().to_owned();
             let parents = path.parent().unwrap_or(Path::new("")).to_owned();
             found.push(Selected { name, parents, items });
         }
@@ -114,23 +119,18 @@ impl Origin<'_> {
         self.ignore.is_some_and(|ignore| ignore.excludes(path))
     }
 
-    /// The paths that a source with wildcards stands for (Go's `filepath.Match`, a name at a time).
-    fn expand(&self, source: &Path) -> Result<Vec<PathBuf>, OsError> {
+    /// The paths that a source with wildcards stands for.
+    fn expand(&self, source: &Wildcards) -> Result<Vec<PathBuf>, OsError> {
         let mut paths = vec![PathBuf::new()];
-        for part in source.iter() {
-            let text = part.to_string_lossy();
-            let pattern = Pattern::parse(&text).ok().filter(|pattern| !pattern.is_plain());
+        for part in &source.0 {
             let mut next = Vec::new();
             for path in paths {
-                match &pattern {
-                    None => next.push(path.join(unescape(&text))),
-                    Some(pattern) => {
+                match part {
+                    Wildcard::Plain(name) => next.push(path.join(name)),
+                    Wildcard::Any(_) => {
                         let Ok(folder) = open_directory_in(&self.root, &path) else { continue };
                         let list = names(folder).or_os("read", path.display().to_string())?;
-                        let matching = list.into_iter().filter(|(name, _)| {
-                            let chars: Vec<char> = name.to_string_lossy().chars().collect();
-                            pattern.matches(&chars)
-                        });
+                        let matching = list.into_iter().filter(|(name, _)| part.matches(&name.to_string_lossy()));
                         next.extend(matching.map(|(name, _)| path.join(name)));
                     }
                 }
@@ -152,7 +152,10 @@ impl Origin<'_> {
                 let directory = kind(&status) == SFlag::S_IFDIR;
                 let hidden = self.hides(&path);
                 let left_out = exclude.excludes(&below);
-                if directory && (!hidden || self.ignore.is_some_and(Ignore::has_exceptions)) && !left_out {
+                if directory
+                    && (!hidden || self.ignore.is_some_and(Ignore::has_exceptions))
+                    && (!left_out || exclude.has_exceptions())
+                {
                     folders.push((path.clone(), below.clone()));
                 }
                 if hidden || left_out {
@@ -251,25 +254,10 @@ impl Origin<'_> {
     }
 }
 
-/// Whether a source is a pattern.
-pub(super) fn has_wildcards(source: &str) -> bool {
-    Pattern::parse(source).is_ok_and(|pattern| !pattern.is_plain())
-}
-
 /// Reads that were interrupted are no end.
 fn count(read: io::Result<usize>) -> io::Result<usize> {
     match read {
         Err(error) if error.kind() == io::ErrorKind::Interrupted => Ok(1),
         other => other,
     }
-}
-
-/// `\[` in a name is `[`.
-fn unescape(text: &str) -> OsString {
-    let mut out = String::new();
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        out.push(if c == '\\' { chars.next().unwrap_or(c) } else { c });
-    }
-    OsStr::new(&out).to_owned()
 }

@@ -11,6 +11,7 @@ use crate::runtime::build::source::Origin;
 use crate::runtime::build::state::State;
 use crate::runtime::build::steps::copy::{Chosen, Owners};
 use crate::runtime::build::steps::{At, Builder};
+use crate::runtime::build::wildcard::Wildcards;
 use crate::runtime::git::{self, Keep, Repository};
 use crate::runtime::image::digest::Digest;
 use crate::runtime::image::tree::open_directory;
@@ -72,7 +73,7 @@ impl Builder<'_> {
             .map_err(|error| Fault::at(source, format!("{source}: {error}")))?;
         let root = open_directory(&folder).map_err(std::io::Error::from)?;
         let origin = Origin { root, ignore: None };
-        let selected = origin.select(Path::new(""), &Ignore::default())?;
+        let selected = origin.select(&Wildcards::plain(Path::new("")), &Ignore::default())?;
         Ok(Chosen { origin, selected, owners: Owners::Root, unpack: Archives::Kept })
     }
 

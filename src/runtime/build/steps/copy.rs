@@ -12,11 +12,12 @@ use crate::runtime::build::ignore::{self, Ignore};
 use crate::runtime::build::instruction::Copy;
 use crate::runtime::build::mode::Chmod;
 use crate::runtime::build::rootfs::{readable, writable};
-use crate::runtime::build::source::{Origin, Selected, has_wildcards};
+use crate::runtime::build::source::{Origin, Selected};
 use crate::runtime::build::stages::{Base, find};
 use crate::runtime::build::state::State;
 use crate::runtime::build::steps::add::Far;
 use crate::runtime::build::steps::{At, Builder};
+use crate::runtime::build::wildcard::Wildcards;
 use crate::runtime::image::digest::Digest;
 use crate::runtime::image::tree::open_directory;
 use crate::runtime::start::identity;
@@ -147,9 +148,10 @@ impl Builder<'_> {
             };
             let below = ignore::inside(source_path)
                 .ok_or_else(|| Fault::at(source, format!("the path {source} leads out of the build context")))?;
-            let mut found = origin.select(&below, &exclude)?;
+            let wildcards = Wildcards::parse(&below).map_err(|message| Fault::at(source, message))?;
+            let mut found = origin.select(&wildcards, &exclude)?;
             // A pattern may match nothing, as an optional file's.
-            if found.is_empty() && !has_wildcards(source) {
+            if found.is_empty() && wildcards.is_plain() {
                 return Err(Fault::at(source, missing(source, &below, &origin, copy.from.as_deref())));
             }
             if let Some(pivot) = pivot {
@@ -251,7 +253,7 @@ impl Builder<'_> {
         let origin = Origin { root, ignore: Some(&context.ignore) };
         let below = ignore::inside(source)
             .ok_or_else(|| Fault::at(source, format!("the path {source} leads out of the build context")))?;
-        let selected = origin.select(&below, &Ignore::default())?;
+        let selected = origin.select(&Wildcards::plain(&below), &Ignore::default())?;
         if selected.is_empty() {
             return Err(Fault::at(source, missing(source, &below, &origin, None)));
         }

@@ -30,6 +30,7 @@ use crate::runtime::build::run::Runner;
 use crate::runtime::build::source::Origin;
 use crate::runtime::build::stages::{Base, Stage};
 use crate::runtime::build::state::State;
+use crate::runtime::build::wildcard::Wildcards;
 use crate::runtime::image::Image;
 use crate::runtime::image::digest::Digest;
 use crate::runtime::image::pull::pull_blocking;
@@ -232,7 +233,7 @@ impl<'a> Builder<'a> {
         let context = self.job.contexts.open(name)?;
         let root = open_directory(&context.folder).map_err(io::Error::from)?;
         let origin = Origin { root, ignore: Some(&context.ignore) };
-        let selected = origin.select(Path::new(""), &Ignore::default())?;
+        let selected = origin.select(&Wildcards::plain(Path::new("")), &Ignore::default())?;
         let mut key = Key::new("context", &[]);
         key.add(origin.digest(&selected)?.hex());
         self.layer(state, at, &key, None, |change| {

@@ -101,12 +101,21 @@ fn copies_keep_folders_leave_out_patterns_and_change_modes() {
     fs::set_permissions(shop.context.join("tool"), fs::Permissions::from_mode(0o700)).unwrap();
     let (image, _) = shop.build(
         "FROM scratch\nCOPY --parents src/*/*.c /p/\nCOPY --parents src/./b /q/\nCOPY --exclude=**/*.h --exclude=**/skip src /e/\n\
-         COPY --chmod=u=rwX,go=rX src/a tool /m/\nCOPY missing* tool /t/\n",
+         COPY --chmod=u=rwX,go=rX src/a tool /m/\nCOPY missing* tool /t/\nCOPY --exclude=to* s* t* /x/\n",
     );
-    for path in ["p/src/a/one.c", "p/src/b/two.c", "q/b/skip/three.c", "e/a/one.c", "e/b/two.c", "m/one.h", "t/tool"] {
+    for path in [
+        "p/src/a/one.c",
+        "p/src/b/two.c",
+        "q/b/skip/three.c",
+        "e/a/one.c",
+        "e/b/two.c",
+        "m/one.h",
+        "t/tool",
+        "x/a/one.c",
+    ] {
         assert!(exists(&image, path), "{path}");
     }
-    for path in ["p/src/a/one.h", "q/src", "e/a/one.h", "e/b/skip"] {
+    for path in ["p/src/a/one.h", "q/src", "e/a/one.h", "e/b/skip", "x/tool"] {
         assert!(!exists(&image, path), "{path}");
     }
     let mode = |path| fs::metadata(find(&image, path)).unwrap().mode() & 0o7777;

@@ -240,6 +240,7 @@ fn what_cannot_be_copied_is_named_with_its_place() {
             "Dockerfile:2:6: nothing does not exist in the build context\n 2 | COPY nothing /\n   |      ^^^^^^^",
         ),
         ("COPY secret /", ".dockerignore leaves it out"),
+        ("COPY fi[-l]e /", "the pattern \"fi[-l]e\" has a [ that is malformed"),
         ("COPY ../file /", "leads out of the build context"),
         ("COPY --from=other file /", "the image other is not in the store"),
         ("COPY --from=busybox /nothing /", "/nothing does not exist in busybox"),
