@@ -13,6 +13,9 @@
 //! `spec` has never heard of containers, `runtime` has never heard of Compose, `planner` does no I/O and decides
 //! everything, `executor` decides nothing. Whoever wants both sides is `cli`.
 
+// No file, packet, registry or container may make it panic.
+#![cfg_attr(not(test), deny(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::unreachable))]
+
 pub mod cli;
 pub mod dns;
 pub mod engine;
