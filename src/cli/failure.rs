@@ -6,6 +6,8 @@ use crate::cli::ui::template::InvalidTemplate;
 use crate::engine::EngineError;
 use crate::executor::{self, StepError};
 use crate::planner::error::PlanError;
+use crate::runtime::image::registry::error::BY_PROXY;
+use crate::runtime::image::registry::settings::Settings;
 use crate::runtime::sys::is_root;
 use crate::spec::diagnostic::SpecError;
 use crate::values::names::ProjectName;
@@ -215,8 +217,11 @@ impl Failure {
 /// What may help against an engine's error.
 fn way_out(error: &EngineError) -> Option<String> {
     let EngineError::Unreachable { registry, reason, .. } = error else { return None };
-    let folder = "/etc/docker";
-    Some(if reason.contains("certificate") {
+    let folder = Settings::place();
+    let folder = folder.display();
+    Some(if reason.starts_with(BY_PROXY) {
+        "is that proxy running? NO_PROXY names what is reached without one".to_owned()
+    } else if reason.contains("certificate") {
         format!(
             "put its authority's certificate into {folder}/certs.d/{registry}/ca.crt, or name the registry in \
              \"insecure-registries\" of {folder}/daemon.json"

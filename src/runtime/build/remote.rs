@@ -97,8 +97,9 @@ async fn download(address: &str, place: &Path) -> Result<(Digest, Option<SystemT
     let url = Url::parse(address).map_err(|error| RemoteError::Address(error.to_string()))?;
     let host = url.host_str().unwrap_or_default().to_owned();
     let host = url.port().map_or(host.clone(), |port| format!("{host}:{port}"));
-    let lost = |error: reqwest::Error| RemoteError::Connection(registry::error::innermost(&error));
-    let mut response = registry::web_client(&host)?.get(url).send().await.map_err(lost)?;
+    let (client, proxies) = registry::web_client(&host)?;
+    let lost = |error: reqwest::Error| RemoteError::Connection(proxies.reason(&error));
+    let mut response = client.get(url).send().await.map_err(lost)?;
     if !response.status().is_success() {
         return Err(RemoteError::Status(response.status()));
     }

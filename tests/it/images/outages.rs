@@ -6,7 +6,7 @@ use std::process::Command;
 
 use super::raw::Raw;
 use super::registries::{Answer, MANIFEST, Scripted, Served, command, digest, settings};
-use crate::support::{Finished, Machine, cannot_run, eventually, finish};
+use crate::support::{Finished, Machine, cannot_run, eventually, finish, free_port};
 
 fn image() -> Served {
     // Not to be shrunk, so that half of it is half of it.
@@ -337,6 +337,29 @@ fn what_is_no_image_and_what_names_missing_blobs_is_told() {
         )),
         "{told}"
     );
+}
+
+#[test]
+fn a_proxy_is_the_way_to_registries_elsewhere_and_named_when_it_is_none() {
+    let machine = Machine::new();
+    let proxy = Scripted::new(|_, _| Answer::new("403 Forbidden", ""));
+    let dead = format!("127.0.0.1:{}", free_port());
+    let pull = |variable: &str, value: &str| {
+        let mut command = command(&machine, ["image", "pull", "reg.invalid/app:1"]);
+        for name in ["http_proxy", "https_proxy", "all_proxy", "no_proxy"] {
+            command.env_remove(name).env_remove(name.to_uppercase());
+        }
+        finish(command.env(variable, value)).fails(1).stderr()
+    };
+    let told = pull("https_proxy", &format!("http://u:secret@{}", proxy.address));
+    assert!(told.contains(&format!("by the proxy {} (https_proxy): ", proxy.address)), "{told}");
+    assert_eq!((proxy.asked()[0].method.as_str(), proxy.asked()[0].path.as_str()), ("CONNECT", "reg.invalid:443"));
+    let told = pull("ALL_PROXY", &dead);
+    assert!(told.contains(&format!("by the proxy {dead} (ALL_PROXY): Connection refused")), "{told}");
+    assert!(told.contains("NO_PROXY"), "{told}");
+    let told = pull("HTTP_PROXY", "nonsense://u:secret@x");
+    assert!(told.contains("HTTP_PROXY: it names no proxy: nonsense:// is none of http, https"), "{told}");
+    assert!(!told.contains("secret"), "{told}");
 }
 
 #[test]

@@ -121,7 +121,7 @@ async fn token(
         }
     };
     let host = url.host_str().unwrap_or_default().to_owned();
-    let response = request.send().await.map_err(|error| RegistryError::unreachable(&host, &error))?;
+    let response = request.send().await.map_err(|error| endpoint.unreachable(&error))?;
     let status = response.status();
     let text = body(response, DOCUMENT_LIMIT, &host, "a token").await?;
     if !status.is_success() {

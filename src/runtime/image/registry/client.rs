@@ -3,10 +3,11 @@
 use std::sync::Once;
 use std::time::Duration;
 
-use reqwest::{Certificate, Client, ClientBuilder, Identity, Url, redirect};
+use reqwest::{Certificate, Client, ClientBuilder, Identity, Proxy, Url, redirect};
 
 use crate::runtime::image::registry::error::{RegistryError, innermost};
-use crate::runtime::image::registry::settings::{Settings, is_loopback, wrong};
+use crate::runtime::image::registry::proxy::Proxies;
+use crate::runtime::image::registry::settings::{Settings, wrong};
 
 /// Where Docker's own registry answers.
 const DOCKER: &str = "registry-1.docker.io";
@@ -25,6 +26,18 @@ pub(super) struct Endpoint {
     /// Host and port, for people.
     pub(super) host: String,
     pub(super) client: Client,
+    proxies: Proxies,
+}
+
+impl Endpoint {
+    /// No connection, or one that broke before there was an answer.
+    pub(super) fn unreachable(&self, error: &reqwest::Error) -> RegistryError {
+        let address = error.url().unwrap_or(&self.base);
+        let host = address.host_str().unwrap_or_default();
+        let host = address.port().map_or(host.to_owned(), |port| format!("{host}:{port}"));
+        let reason = self.proxies.reason(error);
+        RegistryError::Unreachable { host, reason }
+    }
 }
 
 /// The mirrors of Docker's own registry, in the order in which they are asked.
@@ -40,7 +53,8 @@ pub(super) fn mirrors(settings: &Settings) -> Result<Vec<Endpoint>, RegistryErro
         }
         let host = base.host_str().ok_or_else(|| malformed("it has no host"))?.to_owned();
         let host = base.port().map_or(host.clone(), |port| format!("{host}:{port}"));
-        Ok(Endpoint { client: client(&host, settings)?, base, host })
+        let (client, proxies) = client(&host, settings)?;
+        Ok(Endpoint { client, base, host, proxies })
     };
     settings.mirrors().iter().map(endpoint).collect()
 }
@@ -48,11 +62,11 @@ pub(super) fn mirrors(settings: &Settings) -> Result<Vec<Endpoint>, RegistryErro
 /// A registry itself; also in plain HTTP where that is allowed.
 pub(super) fn endpoints(registry: &str, settings: &Settings) -> Result<(Endpoint, Option<Endpoint>), RegistryError> {
     let host = if registry == "docker.io" { DOCKER } else { registry };
-    let client = client(host, settings)?;
+    let (client, proxies) = client(host, settings)?;
     let endpoint = |scheme: &str| {
         let base = Url::parse(&format!("{scheme}://{host}/"))
             .map_err(|error| RegistryError::Unexpected { host: host.to_owned(), reason: error.to_string() })?;
-        Ok(Endpoint { base, host: host.to_owned(), client: client.clone() })
+        Ok(Endpoint { base, host: host.to_owned(), client: client.clone(), proxies: proxies.clone() })
     };
     // Whoever gives a registry an authority of its own wants it to be asked.
     let open = settings.is_insecure(host) && settings.certificates(host)?.authorities.is_empty();
@@ -69,8 +83,8 @@ pub(super) fn builder() -> ClientBuilder {
     Client::builder().user_agent(concat!("xcompose/", env!("CARGO_PKG_VERSION")))
 }
 
-/// What speaks with one host.
-pub(super) fn client(host: &str, settings: &Settings) -> Result<Client, RegistryError> {
+/// What speaks with one host, and by which proxies.
+pub(super) fn client(host: &str, settings: &Settings) -> Result<(Client, Proxies), RegistryError> {
     let silence = std::env::var("XCOMPOSE_REGISTRY_TIMEOUT").ok().and_then(|text| text.parse().ok());
     let mut builder = builder()
         .connect_timeout(CONNECT)
@@ -90,10 +104,9 @@ pub(super) fn client(host: &str, settings: &Settings) -> Result<Client, Registry
     if settings.is_insecure(host) && certificates.authorities.is_empty() {
         builder = builder.tls_danger_accept_invalid_certs(true);
     }
-    // A proxy is no way to this machine itself, whatever the environment says (as Go's library, and so Docker, has it).
-    if is_loopback(host) {
-        builder = builder.no_proxy();
-    }
+    let proxies = Proxies::to(host)?;
+    let known = proxies.clone();
+    builder = builder.proxy(Proxy::custom(move |address| known.find(address).map(|proxy| proxy.address.clone())));
     for (path, pem) in &certificates.authorities {
         let parsed = Certificate::from_pem_bundle(pem).map_err(|error| wrong(path, error))?;
         if parsed.is_empty() {
@@ -104,5 +117,8 @@ pub(super) fn client(host: &str, settings: &Settings) -> Result<Client, Registry
     if let Some((path, pem)) = &certificates.client {
         builder = builder.identity(Identity::from_pem(pem).map_err(|error| wrong(path, error))?);
     }
-    builder.build().map_err(|error| RegistryError::Unreachable { host: host.to_owned(), reason: innermost(&error) })
+    let client = builder.build();
+    let client =
+        client.map_err(|error| RegistryError::Unreachable { host: host.to_owned(), reason: innermost(&error) })?;
+    Ok((client, proxies))
 }

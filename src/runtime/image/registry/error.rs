@@ -7,6 +7,9 @@ use serde::Deserialize;
 
 use crate::runtime::image::digest::Digest;
 
+/// How a reason begins that is the proxy's fault.
+pub const BY_PROXY: &str = "by the proxy ";
+
 /// Why a registry did not do what was asked of it.
 #[derive(Debug, thiserror::Error)]
 pub enum RegistryError {
@@ -139,11 +142,6 @@ fn wait(after: &Option<u64>) -> String {
 }
 
 impl RegistryError {
-    /// No connection, or one that broke before there was an answer.
-    pub(super) fn unreachable(host: &str, error: &reqwest::Error) -> RegistryError {
-        RegistryError::Unreachable { host: host.to_owned(), reason: innermost(error) }
-    }
-
     /// Whether the registry does not take what was sent, whoever sends it.
     pub(in crate::runtime::image) fn is_refusal(&self) -> bool {
         match self {

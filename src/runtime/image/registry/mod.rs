@@ -5,7 +5,8 @@
 
 mod auth;
 mod client;
-pub(in crate::runtime) mod error;
+pub mod error;
+mod proxy;
 pub mod settings;
 pub(super) mod ways;
 
@@ -26,6 +27,7 @@ use crate::runtime::image::manifest;
 use crate::runtime::image::registry::auth::Challenge;
 use crate::runtime::image::registry::client::Endpoint;
 use crate::runtime::image::registry::error::{RegistryError, innermost, said};
+use crate::runtime::image::registry::proxy::Proxies;
 use crate::runtime::image::registry::settings::Settings;
 
 /// The longest manifest and the longest answer to anything but a blob (Docker's own limit for manifests).
@@ -67,8 +69,8 @@ pub(super) struct Repository {
     access: Mutex<(Option<Challenge>, Option<HeaderValue>)>,
 }
 
-/// A client for files of a web server, which is trusted and reached as a registry there would be.
-pub(in crate::runtime) fn web_client(host: &str) -> Result<reqwest::Client, RegistryError> {
+/// A client for files of a web server, which is trusted and reached as a registry there would be, and by which proxies.
+pub(in crate::runtime) fn web_client(host: &str) -> Result<(reqwest::Client, Proxies), RegistryError> {
     client::client(host, &Settings::from_environment()?)
 }
 
@@ -87,7 +89,7 @@ impl Repository {
     pub(super) async fn greet(&self) -> Result<(), RegistryError> {
         let url = self.url("v2/")?;
         let sent = self.endpoint.client.get(url).send().await;
-        let response = sent.map_err(|error| RegistryError::unreachable(self.host(), &error))?;
+        let response = sent.map_err(|error| self.endpoint.unreachable(&error))?;
         let mut access = self.access.lock().await;
         access.0 = Challenge::of(&response);
         if let Some(challenge) = &access.0 {
@@ -218,7 +220,7 @@ impl Repository {
         let url = self.url(&format!("v2/{}/manifests/{tag}", self.name))?;
         let request = self.endpoint.client.put(url.clone()).header(CONTENT_TYPE, media_type).body(bytes);
         let sent = self.authorized(request, &url).await.send().await;
-        let response = sent.map_err(|error| RegistryError::unreachable(self.host(), &error))?;
+        let response = sent.map_err(|error| self.endpoint.unreachable(&error))?;
         self.checked(response, "PUT", &url).await.map(drop)
     }
 
@@ -240,7 +242,7 @@ impl Repository {
         loop {
             let request = self.endpoint.client.request(method.clone(), url.clone()).headers(headers.clone());
             let sent = self.authorized(request, &url).await.send().await;
-            let response = sent.map_err(|error| RegistryError::unreachable(self.host(), &error))?;
+            let response = sent.map_err(|error| self.endpoint.unreachable(&error))?;
             if response.status() == StatusCode::UNAUTHORIZED && !renewed && self.is_ours(&url) {
                 renewed = true;
                 if let Some(challenge) = Challenge::of(&response) {

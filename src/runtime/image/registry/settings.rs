@@ -38,7 +38,12 @@ struct Daemon {
 impl Settings {
     /// As this machine is set up.
     pub fn from_environment() -> Result<Settings, RegistryError> {
-        Settings::read(std::env::var_os("XCOMPOSE_CONFIG").map_or_else(|| "/etc/docker".into(), PathBuf::from))
+        Settings::read(Settings::place())
+    }
+
+    /// The folder that is in force.
+    pub fn place() -> PathBuf {
+        std::env::var_os("XCOMPOSE_CONFIG").map_or_else(|| "/etc/docker".into(), PathBuf::from)
     }
 
     /// As this folder says.
@@ -116,7 +121,7 @@ pub(super) fn is_loopback(host: &str) -> bool {
 }
 
 /// The host without its port.
-fn host_name(host: &str) -> &str {
+pub(super) fn host_name(host: &str) -> &str {
     if let Some(rest) = host.strip_prefix('[') {
         return rest.split(']').next().unwrap_or(rest);
     }
@@ -127,7 +132,7 @@ fn host_name(host: &str) -> &str {
 }
 
 /// Whether a network in CIDR form has this address.
-fn contains(network: &str, address: IpAddr) -> bool {
+pub(super) fn contains(network: &str, address: IpAddr) -> bool {
     let Some((base, length)) = network.split_once('/') else { return false };
     let (Ok(base), Ok(length)) = (base.parse::<IpAddr>(), length.parse::<u32>()) else { return false };
     let bits = |address: IpAddr| match address {
