@@ -6,8 +6,6 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use crate::cli::arguments;
 use crate::cli::failure::{Failure, Kind};
 use crate::cli::globals::{self, Globals};
@@ -377,15 +375,4 @@ fn variables_table(variables: &BTreeMap<String, Variable>, environment: &Environ
         table.row(vec![name.clone(), value, source, required.to_owned(), variable.default.clone()]);
     }
     table.to_string()
-}
-
-/// Does something until it is done or the user says stop. What is under way then is finished or undone by the engine.
-pub async fn until_cancelled<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    let mut interrupts = signal(SignalKind::interrupt()).map_err(Failure::system("listen for signals"))?;
-    let mut terminations = signal(SignalKind::terminate()).map_err(Failure::system("listen for signals"))?;
-    tokio::select! {
-        done = work => done,
-        _ = interrupts.recv() => Err(Kind::Cancelled.into()),
-        _ = terminations.recv() => Err(Kind::Cancelled.into()),
-    }
 }

@@ -14,6 +14,7 @@ pub mod failure;
 pub mod follow;
 pub mod foreground;
 pub mod globals;
+pub mod interrupt;
 pub mod members;
 pub mod observer;
 pub mod provider;
@@ -30,9 +31,9 @@ use clap::{Parser, Subcommand};
 use crate::cli::arguments::Parsed;
 use crate::cli::commands::*;
 use crate::cli::context::Context;
-use crate::cli::context::until_cancelled;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::globals::Globals;
+use crate::cli::interrupt::until_cancelled;
 use crate::cli::ui::Ui;
 
 /// Run Compose files with a container runtime of its own

@@ -6,7 +6,8 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::cli::ui::Ui;
 use crate::cli::ui::parts::PartNews;
-use crate::cli::ui::progress::{Mode, News, Phase};
+use crate::cli::ui::phase::Phase;
+use crate::cli::ui::progress::{Mode, News};
 use crate::engine::Progress;
 use crate::executor::Observer;
 use crate::executor::progress::{Kind, Status, Update};

@@ -13,7 +13,8 @@ use tokio::process::Command;
 
 use crate::cli::context::{Context, Stack};
 use crate::cli::failure::Failure;
-use crate::cli::ui::progress::{News, Phase};
+use crate::cli::ui::phase::Phase;
+use crate::cli::ui::progress::News;
 use crate::spec::project::service::{Provider, Service};
 use crate::values::names::ServiceName;
 

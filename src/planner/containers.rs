@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use crate::engine::{ContainerConfig, ContainerId, ContainerState, MountSource, Observed, ObservedContainer};
 use crate::planner::container_config::{Siblings, Template, replica_name};
-use crate::planner::diff;
 use crate::planner::error::PlanError;
 use crate::planner::labels::{Inventory, Member};
 use crate::planner::leftovers;
 use crate::planner::plan::Cause;
+use crate::planner::recreate;
 use crate::planner::request::Recreate;
 use crate::spec::project::mounts::MountsOf;
 use crate::spec::project::network::NetworkMode;
@@ -155,7 +155,7 @@ fn diverged(
             return Ok(Some(Cause::DependencyRecreated(donor.clone())));
         }
     }
-    diff::container(template, there, around.observed, || {
+    recreate::cause(template, there, around.observed, || {
         template.replica(member.number, &around.observed.images, around)
     })
 }

@@ -25,6 +25,7 @@ mod leftovers;
 mod networks;
 mod orphans;
 pub mod plan;
+mod recreate;
 pub mod request;
 mod run;
 mod start;

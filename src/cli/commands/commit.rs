@@ -3,7 +3,8 @@
 use crate::cli::context::{Context, Need};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::members;
-use crate::cli::ui::progress::{News, Phase};
+use crate::cli::ui::phase::Phase;
+use crate::cli::ui::progress::News;
 use crate::engine::CommitConfig;
 use crate::values::image_ref::ImageRef;
 

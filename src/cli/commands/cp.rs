@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use crate::cli::context::{Context, Need};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::members;
-use crate::cli::ui::progress::{News, Phase};
+use crate::cli::ui::phase::Phase;
+use crate::cli::ui::progress::News;
 use crate::engine::{CopyOptions, CopyOwner, Observed, ObservedContainer, Outside, Parents, SourceLink};
 
 /// Copy files/folders between a service container and the local filesystem

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use crate::cli::context::{Context, Need};
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::members;
-use crate::cli::ui::progress::{News, Phase};
+use crate::cli::ui::phase::Phase;
+use crate::cli::ui::progress::News;
 
 /// Export a service container's filesystem as a tar archive
 #[derive(Debug, clap::Args)]

@@ -10,7 +10,8 @@ use crate::cli::commands::build::{absolute, bytes, check, keys, pairs};
 use crate::cli::context::Context;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::observer::Shown;
-use crate::cli::ui::progress::{News, Phase};
+use crate::cli::ui::phase::Phase;
+use crate::cli::ui::progress::News;
 use crate::engine::{BuildConfig, BuildSecret, CacheStore, ContextSource, DockerfileSource, Entitlement, SecretSource};
 use crate::values::image_ref::ImageRef;
 

@@ -5,8 +5,9 @@ use std::io::{IsTerminal, Read};
 use std::path::PathBuf;
 
 use crate::cli::commands::create::{pull, ready};
-use crate::cli::context::{Context, Stack, until_cancelled};
+use crate::cli::context::{Context, Stack};
 use crate::cli::failure::{Exit, Failure, Kind};
+use crate::cli::interrupt::until_cancelled;
 use crate::cli::observer::Shown;
 use crate::cli::provider;
 use crate::cli::terminal::{Streams, attend};

@@ -1,7 +1,8 @@
 //! `xcompose watch`
 
-use crate::cli::context::{Context, Need, until_cancelled};
+use crate::cli::context::{Context, Need};
 use crate::cli::failure::{Exit, Failure, Kind};
+use crate::cli::interrupt::until_cancelled;
 use crate::cli::watch::session::{Builds, ReplacedImages, Session, Settings};
 use crate::planner::request::{BuildPolicy, Recreate, Request, Until, Up, Wait};
 

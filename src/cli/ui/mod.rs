@@ -4,6 +4,7 @@ pub mod container;
 pub mod logs;
 pub mod menu;
 pub mod parts;
+pub mod phase;
 pub mod progress;
 pub mod style;
 pub mod table;
@@ -15,8 +16,8 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::cli::context::until_cancelled;
 use crate::cli::failure::{Failure, Kind};
+use crate::cli::interrupt::until_cancelled;
 use crate::cli::ui::logs::{Form, LogPrinter};
 use crate::cli::ui::menu::{Above, Menu};
 use crate::cli::ui::parts::PartNews;

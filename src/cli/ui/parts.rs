@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::cli::ui::progress::Phase;
+use crate::cli::ui::phase::Phase;
 use crate::values::byte_size;
 
 /// News of a part.

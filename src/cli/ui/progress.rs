@@ -5,6 +5,7 @@ use std::io::Write;
 use std::time::Instant;
 
 use crate::cli::ui::parts::{PartLine, PartNews, Parts};
+use crate::cli::ui::phase::Phase;
 use crate::cli::ui::style;
 
 /// How progress is shown.
@@ -18,31 +19,6 @@ pub enum Mode {
     Json,
     /// Only errors.
     Quiet,
-}
-
-/// How far a thing is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Phase {
-    /// Under way.
-    Working,
-    /// Finished well.
-    Done,
-    /// Finished, with a doubt.
-    Warning,
-    /// Failed.
-    Error,
-}
-
-impl Phase {
-    /// For whoever reads objects.
-    fn word(self) -> &'static str {
-        match self {
-            Phase::Working => "Working",
-            Phase::Done => "Done",
-            Phase::Warning => "Warning",
-            Phase::Error => "Error",
-        }
-    }
 }
 
 /// One piece of news.
