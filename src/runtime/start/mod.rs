@@ -11,6 +11,7 @@ pub mod identity;
 pub mod init;
 pub mod inside;
 pub mod mounts;
+pub mod process;
 pub mod program;
 pub mod request;
 pub mod rootfs;

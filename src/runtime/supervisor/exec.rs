@@ -5,7 +5,7 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::engine::{ContainerId, ContainerState, EngineError, EventAction, ExecConfig, ProcessIo, Subject};
-use crate::runtime::start::program::Started;
+use crate::runtime::start::process::Started;
 use crate::runtime::start::request::{ExecRequest, Process};
 use crate::runtime::store::now;
 use crate::runtime::supervisor::connection::Client;

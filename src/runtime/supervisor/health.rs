@@ -12,7 +12,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 
 use crate::engine::{ContainerId, ContainerState, EngineError, EventAction, ExecConfig, Probe, ProcessIo};
 use crate::runtime::container::record::HealthProbe;
-use crate::runtime::start::program::Started;
+use crate::runtime::start::process::Started;
 use crate::runtime::store::now;
 use crate::runtime::supervisor::starter::Job;
 use crate::runtime::supervisor::{Message, Supervisor};

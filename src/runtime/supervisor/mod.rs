@@ -54,7 +54,7 @@ use crate::runtime::layout::Layout;
 use crate::runtime::network::Networks;
 use crate::runtime::network::changes::Changes;
 use crate::runtime::network::published::Published;
-use crate::runtime::start::program::Started;
+use crate::runtime::start::process::Started;
 use crate::runtime::supervisor::active::Active;
 use crate::runtime::supervisor::connection::Client;
 use crate::runtime::supervisor::control::{Answer, Request};

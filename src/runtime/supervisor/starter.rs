@@ -19,7 +19,8 @@ use crate::runtime::layout::Layout;
 use crate::runtime::network::connect::{ConnectRequest, Connection, Connector};
 use crate::runtime::network::published::Published;
 use crate::runtime::network::{NetworkError, Networks, files};
-use crate::runtime::start::program::{Parentage, Started};
+use crate::runtime::start::process::Started;
+use crate::runtime::start::program::Parentage;
 use crate::runtime::start::request::{
     self, Durability, EtcFiles, ExecRequest, Namespace, Network, Propagation, Request, Rootfs, Shm,
 };

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use xcompose::engine::{ProcessIo, Security};
-use xcompose::runtime::start::program::{Parentage, Started};
+use xcompose::runtime::start::process::Started;
+use xcompose::runtime::start::program::Parentage;
 use xcompose::runtime::start::request::{
     CgroupView, Durability, EtcFiles, Namespace, Network, Process, Request, Rootfs, SHM_SIZE, Shm,
 };
