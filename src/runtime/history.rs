@@ -9,11 +9,11 @@ use tokio::sync::mpsc;
 use crate::engine::{ContainerState, EngineError, Event, EventQuery, Memory, NetworkMode, Story, Subject};
 use crate::runtime::container::find;
 use crate::runtime::container::record::{Container, Standing};
+use crate::runtime::container::sandbox;
 use crate::runtime::journal::Reader;
 use crate::runtime::network::listening;
 use crate::runtime::store::now;
 use crate::runtime::supervisor::control::{Answer, Channel, Request};
-use crate::runtime::supervisor::starter;
 use crate::runtime::watch::{Seen, Watch};
 use crate::runtime::{Runtime, client};
 use crate::values::names::ProjectName;
@@ -113,7 +113,7 @@ async fn gone(watcher: &mut Option<Channel>) -> Gone {
 /// What is known of a container besides its state.
 pub(super) fn story(container: &Container, standing: Standing) -> Story {
     let running = matches!(standing.state, ContainerState::Running { .. });
-    let usage = if running { starter::cgroup(container).and_then(|cgroup| cgroup.usage()).ok() } else { None };
+    let usage = if running { sandbox::cgroup(container).and_then(|cgroup| cgroup.usage()).ok() } else { None };
     let memory = usage.map(|usage| Memory {
         used: usage.memory,
         peak: usage.memory_peak,

@@ -6,9 +6,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::engine::{Cause, ContainerId, ContainerState, EngineError, Process, ProcessIo, ProcessRow, Subject, Usage};
 use crate::runtime::container::record::Container;
+use crate::runtime::container::sandbox;
 use crate::runtime::container::{top, usage};
 use crate::runtime::supervisor::control::{Answer, Channel, Request, Streams};
-use crate::runtime::supervisor::starter;
 use crate::runtime::{Runtime, client};
 
 /// Has a process of a container started with these streams.
@@ -70,7 +70,7 @@ pub(super) async fn input(runtime: &Runtime, id: &ContainerId) -> Result<Option<
 /// The processes of a running container.
 pub(super) fn top(runtime: &Runtime, id: &ContainerId) -> Result<Vec<ProcessRow>, EngineError> {
     let (container, _) = running(runtime, id)?;
-    let pids = starter::cgroup(&container).and_then(|cgroup| cgroup.processes());
+    let pids = sandbox::cgroup(&container).and_then(|cgroup| cgroup.processes());
     let read = pids.map_err(Cause::from).and_then(|pids| top::rows(&pids).map_err(Cause::from));
     read.map_err(|source| EngineError::Failed { verb: "read", subject: subject(&container), source })
 }

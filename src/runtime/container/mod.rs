@@ -8,6 +8,7 @@ pub mod log;
 pub mod record;
 pub mod remove;
 pub mod rename;
+pub mod sandbox;
 pub mod top;
 pub mod usage;
 pub mod view;

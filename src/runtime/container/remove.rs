@@ -12,11 +12,11 @@ use crate::engine::{ContainerId, ContainerState, EngineError, Subject};
 use crate::runtime::cgroup::CgroupError;
 use crate::runtime::container::find::{self, failed};
 use crate::runtime::container::record::Container;
+use crate::runtime::container::sandbox;
 use crate::runtime::image::tree::remove_tree;
 use crate::runtime::layout::Layout;
 use crate::runtime::network::Networks;
 use crate::runtime::store::{self, Durability};
-use crate::runtime::supervisor::starter;
 use crate::runtime::volume::Volumes;
 use crate::values::names::ProjectName;
 
@@ -63,7 +63,7 @@ pub fn remove(
 
 /// Removes what is left of a container's cgroup, with whoever is left in it.
 fn clear(container: &Container) -> Result<(), CgroupError> {
-    let cgroup = starter::cgroup(container)?;
+    let cgroup = sandbox::cgroup(container)?;
     if !cgroup.processes()?.is_empty() {
         cgroup.kill()?;
     }

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use crate::engine::{Cause, Usage};
 use crate::runtime::container::record::Container;
+use crate::runtime::container::sandbox::cgroup;
 use crate::runtime::store::now;
-use crate::runtime::supervisor::starter::cgroup;
 
 /// Reads everything at once; `pid` is its first process.
 pub fn read(container: &Container, pid: i32) -> Result<Usage, Cause> {

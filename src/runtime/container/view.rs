@@ -15,6 +15,7 @@ use nix::sys::stat::{Mode, SFlag, fstat};
 use crate::engine::{EngineError, Subject};
 use crate::runtime::container::find;
 use crate::runtime::container::record::Container;
+use crate::runtime::container::sandbox;
 use crate::runtime::image::tree::{kind, open_directory};
 use crate::runtime::layout::Layout;
 use crate::runtime::start::inside::Inside;
@@ -22,7 +23,6 @@ use crate::runtime::start::mounts::{depth, tree};
 use crate::runtime::start::program::text;
 use crate::runtime::start::request::MountSource;
 use crate::runtime::start::{StartError, rootfs};
-use crate::runtime::supervisor::starter::{self, start_error};
 use crate::runtime::sys;
 use crate::runtime::sys::OrOs;
 use crate::runtime::sys::mount::{Place, READ_ONLY, Reach, place, set_attributes};
@@ -43,8 +43,8 @@ pub fn with_root<T: Send>(
     }
     let _rests = at_rest(layout, container)?;
     let mounted = || -> Result<T, EngineError> {
-        let root = assemble(layout, container, starter::mounts(layout, container)?);
-        work(&root.map_err(|error| start_error(subject(), error))?)
+        let root = assemble(layout, container, sandbox::mounts(layout, container)?);
+        work(&root.map_err(|error| error.told(subject()))?)
     };
     // A thread of its own, since the mount namespace it leaves for is its own for ever.
     let done = std::thread::scope(|scope| scope.spawn(mounted).join());
@@ -73,7 +73,7 @@ fn assemble(
     unshare(CloneFlags::CLONE_NEWNS).or_os("unshare", "mount namespace")?;
     let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
     mount(None::<&str>, "/", None::<&str>, private, None::<&str>).or_os("mount", "/")?;
-    let layers = starter::rootfs(layout, container);
+    let layers = sandbox::rootfs(layout, container);
     let overlay = rootfs::overlay(&layers)?;
     let at = text(&layers.upper)?;
     place(overlay.as_fd(), Place::Path(&at)).or_os("move_mount", layers.upper.display().to_string())?;

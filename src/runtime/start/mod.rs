@@ -29,7 +29,7 @@ use nix::fcntl::{AT_FDCWD, OFlag};
 use nix::sched::CloneFlags;
 use nix::sys::stat::Mode;
 
-use crate::engine::{ProcessIo, Security};
+use crate::engine::{EngineError, ProcessIo, Security, Subject};
 use crate::runtime::start::identity::Identity;
 use crate::runtime::start::inside::Inside;
 use crate::runtime::start::mounts::Dev;
@@ -65,6 +65,18 @@ pub enum StartError {
     /// The new process was killed at this step, as by the memory killer of its cgroup.
     #[error("killed before the command ran, at: {0}")]
     Killed(String),
+}
+
+impl StartError {
+    /// As callers of the engine see it, of what was to be started.
+    pub fn told(self, subject: Subject) -> EngineError {
+        match self {
+            StartError::Command { code, reason } => EngineError::Command { subject, code, reason },
+            StartError::Invalid(reason) => EngineError::Invalid { subject, reason },
+            StartError::Unsupported(feature) => EngineError::Unsupported { subject, feature: feature.to_owned() },
+            error => EngineError::Failed { verb: "start", subject, source: Box::new(error) },
+        }
+    }
 }
 
 /// Prepares the start of a container's first process; its root file system is mounted from here on, until the program

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 
 use crate::engine::{ContainerId, ContainerState, EngineError, EventAction, ExecConfig, ProcessIo, Subject};
+use crate::runtime::container::sandbox;
 use crate::runtime::start::process::Started;
 use crate::runtime::start::request::{ExecRequest, Process};
 use crate::runtime::store::now;
 use crate::runtime::supervisor::connection::Client;
 use crate::runtime::supervisor::control::{Answer, Streams};
-use crate::runtime::supervisor::starter::{self, Job};
+use crate::runtime::supervisor::starter::Job;
 use crate::runtime::supervisor::{Child, Message, Supervisor, exit_code};
 
 impl Supervisor {
@@ -66,7 +67,7 @@ impl Supervisor {
         if matches!(active.standing.state, ContainerState::Running { paused: true, .. }) {
             return Err(refuse("paused"));
         }
-        let own = starter::process(&active.container);
+        let own = sandbox::process(&active.container);
         let mut security = own.security;
         security.privileged |= config.privileged;
         let mut env = own.env;

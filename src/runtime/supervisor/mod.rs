@@ -13,6 +13,7 @@ pub mod connection;
 pub mod control;
 mod deaf;
 mod end;
+mod etc;
 mod exec;
 mod firewall;
 pub mod health;

@@ -18,6 +18,7 @@ use crate::engine::{ContainerId, ContainerState};
 use crate::runtime::cgroup::Tree;
 use crate::runtime::container::find;
 use crate::runtime::container::record::{Container, Standing};
+use crate::runtime::container::sandbox;
 use crate::runtime::network::connect;
 use crate::runtime::network::ports::Target;
 use crate::runtime::network::published::{Claim, Front};
@@ -27,7 +28,7 @@ use crate::runtime::supervisor::begin::{asker, open_pipe};
 use crate::runtime::supervisor::link::{Link, Word};
 use crate::runtime::supervisor::logs::{Pump, Rotation, Source, Writer};
 use crate::runtime::supervisor::machine::{Next, State, Tries};
-use crate::runtime::supervisor::{Child, Message, Supervisor, published, starter};
+use crate::runtime::supervisor::{Child, Message, Supervisor, published};
 use crate::runtime::sys;
 use crate::values::signal::Signal;
 
@@ -100,7 +101,7 @@ impl Supervisor {
 
     fn adopt(&mut self, id: &ContainerId, container: Container, standing: Standing, words: &VecDeque<Word>) {
         let Some(lock) = self.lock_again(id) else { return };
-        let Ok(cgroup) = starter::cgroup(&container) else { return };
+        let Ok(cgroup) = sandbox::cgroup(&container) else { return };
         let tries = Tries { count: standing.restart_count, delay: standing.delay };
         let mark = standing.process.clone();
         let held = self.link.held(&format!("{}/pid", id.0));
@@ -243,7 +244,7 @@ impl Supervisor {
     /// A process of a container that has none by its record was started by a supervisor that was killed before it could
     /// write that down; so were its names and ports.
     fn undo_start(&mut self, id: &ContainerId, container: &Container) {
-        if let Ok(cgroup) = starter::cgroup(container)
+        if let Ok(cgroup) = sandbox::cgroup(container)
             && cgroup.processes().is_ok_and(|processes| !processes.is_empty())
         {
             // What can't be killed now is met again by the next start of this container.

@@ -3,31 +3,27 @@
 //! Two of them, since a third gains nothing: the kernel makes network namespaces one after another (runtime-facts §1).
 //! Threads of our own, since each changes its network namespace, and a thread of a pool must not.
 
-use std::collections::BTreeMap;
 use std::io;
-use std::net::IpAddr;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 
-use crate::engine::{EngineError, Mount, MountSource, NamespaceMode, NetworkMode, ProcessIo, Subject};
-use crate::runtime::cgroup::{Cgroup, CgroupError, DeviceAccess, Tree};
+use crate::engine::{EngineError, NamespaceMode, NetworkMode, ProcessIo, Subject};
+use crate::runtime::cgroup::{Cgroup, CgroupError, DeviceAccess};
 use crate::runtime::container::find::{self, Process};
 use crate::runtime::container::record::Container;
-use crate::runtime::image::store::Store;
+use crate::runtime::container::sandbox;
 use crate::runtime::layout::Layout;
 use crate::runtime::network::connect::{ConnectRequest, Connection, Connector};
 use crate::runtime::network::published::Published;
-use crate::runtime::network::{NetworkError, Networks, files};
+use crate::runtime::network::{NetworkError, Networks};
 use crate::runtime::start::process::Started;
 use crate::runtime::start::program::Parentage;
-use crate::runtime::start::request::{
-    self, Durability, EtcFiles, ExecRequest, Namespace, Network, Propagation, Request, Rootfs, Shm,
-};
-use crate::runtime::start::{self, StartError, rootfs};
+use crate::runtime::start::request::{self, EtcFiles, ExecRequest, Namespace, Network, Request, Shm};
+use crate::runtime::start::{self, rootfs};
+use crate::runtime::supervisor::etc;
 use crate::runtime::sys;
 use crate::runtime::sys::mount::own_binary;
-use crate::runtime::volume::Volumes;
 
 /// How many threads.
 const THREADS: usize = 2;
@@ -116,7 +112,7 @@ fn work(layout: &Layout, published: &Published, queue: &Mutex<mpsc::Receiver<Job
             }
             Ok(Job::Exec { request, subject, done }) => {
                 let started = start::compile_exec(&request).and_then(|program| program.run(Parentage::Sibling));
-                done(started.map_err(|error| start_error(subject, error)));
+                done(started.map_err(|error| error.told(subject)));
             }
             Err(mpsc::RecvError) => return,
         }
@@ -143,7 +139,7 @@ fn launch(
     container: &Container,
     io: ProcessIo,
 ) -> Result<Launched, EngineError> {
-    let cgroup = cgroup(container).map_err(|error| cgroup_error(container, error))?;
+    let cgroup = sandbox::cgroup(container).map_err(|error| cgroup_error(container, error))?;
     let made = (|| {
         let config = &container.config;
         let (network, connection) = match &config.network {
@@ -176,12 +172,12 @@ fn launch(
             }
         };
         let started = limits(&cgroup, container)
-            .and_then(|()| etc(layout, networks, container, connection.as_ref()))
+            .and_then(|()| etc::write(layout, networks, container, connection.as_ref()))
             .and_then(|etc| compile(layout, container, &cgroup, network, etc, io))
             .and_then(|request| {
                 start::compile(&request)
                     .and_then(|program| program.run(Parentage::Sibling))
-                    .map_err(|error| start_error(subject(container), error))
+                    .map_err(|error| error.told(subject(container)))
             });
         let Some(connection) = connection else { return Ok((started?, None)) };
         match (started, connector.leave()) {
@@ -207,11 +203,6 @@ fn launch(
             Err(error)
         }
     }
-}
-
-/// A container's cgroup, whether it exists or not.
-pub fn cgroup(container: &Container) -> Result<Cgroup, CgroupError> {
-    Ok(Tree::detect()?.cgroup(container.config.cgroup_parent.as_deref(), &container.id.0))
 }
 
 fn limits(cgroup: &Cgroup, container: &Container) -> Result<(), EngineError> {
@@ -241,71 +232,6 @@ fn device_rule(path: &Path, permissions: &str) -> Option<String> {
     Some(format!("{kind} {}:{} {permissions}", major(status.st_rdev), minor(status.st_rdev)))
 }
 
-/// Writes the container's `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`; they are made anew by each start.
-fn etc(
-    layout: &Layout,
-    networks: &Networks,
-    container: &Container,
-    connection: Option<&Connection>,
-) -> Result<EtcFiles, EngineError> {
-    let config = &container.config;
-    if let NetworkMode::Container(other) = &config.network {
-        let (project, id) = find::resolve(layout, other)?;
-        let folder = layout.container(&project, &id).join("etc");
-        return Ok(EtcFiles {
-            hosts: Some(folder.join("hosts")),
-            hostname: Some(folder.join("hostname")),
-            resolv_conf: Some(folder.join("resolv.conf")),
-        });
-    }
-    let folder = layout.container(&config.project, &container.id).join("etc");
-    let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
-    let endpoints = connection.map(|connection| connection.endpoints.as_slice()).unwrap_or_default();
-    let resolv_conf = match &config.network {
-        NetworkMode::Networks(_) => files::resolv_conf(&config.dns, &host),
-        _ => files::resolv_conf_of_host(&config.dns, &host),
-    };
-    let mut extra = Vec::new();
-    for (name, address) in &config.extra_hosts {
-        let address = if address == "host-gateway" {
-            host_gateway(networks, container)?
-        } else {
-            address.trim_matches(['[', ']']).parse().map_err(|_| EngineError::Invalid {
-                subject: subject(container),
-                reason: format!("invalid address of the extra host {name}: {address:?}"),
-            })?
-        };
-        extra.push((name.clone(), address));
-    }
-    let hosts = files::hosts(&container.hostname, config.domainname.as_deref(), &extra, endpoints);
-    let write = || -> io::Result<EtcFiles> {
-        std::fs::create_dir_all(&folder)?;
-        let put = |name, text: &str| {
-            let path = folder.join(name);
-            std::fs::write(&path, text).map(|()| Some(path))
-        };
-        Ok(EtcFiles {
-            hosts: put("hosts", &hosts)?,
-            hostname: put("hostname", &format!("{}\n", container.hostname))?,
-            resolv_conf: put("resolv.conf", &resolv_conf)?,
-        })
-    };
-    write().map_err(|error| failed(container, error))
-}
-
-/// The host as the container sees it: the gateway of its first network, or itself if it shares the host's interfaces.
-fn host_gateway(networks: &Networks, container: &Container) -> Result<IpAddr, EngineError> {
-    let NetworkMode::Networks(attachments) = &container.config.network else {
-        return Ok(IpAddr::from([127, 0, 0, 1]));
-    };
-    let Some(first) = attachments.first() else { return Ok(IpAddr::from([127, 0, 0, 1])) };
-    let network = networks.find(&first.network).map_err(|error| network_error(container, error))?;
-    network.subnets.first().map(|subnet| subnet.gateway).ok_or_else(|| EngineError::Invalid {
-        subject: subject(container),
-        reason: format!("network {} has no gateway for host-gateway", first.network),
-    })
-}
-
 fn compile(
     layout: &Layout,
     container: &Container,
@@ -331,12 +257,12 @@ fn compile(
         }
     };
     Ok(Request {
-        rootfs: rootfs(layout, container),
-        process: process(container),
+        rootfs: sandbox::rootfs(layout, container),
+        process: sandbox::process(container),
         hostname: container.hostname.clone(),
         domainname: config.domainname.clone(),
         init: if config.init { Some(Arc::new(own_binary().map_err(|error| failed(container, error))?)) } else { None },
-        mounts: mounts(layout, container)?,
+        mounts: sandbox::mounts(layout, container)?,
         files: config.files.clone(),
         etc,
         network,
@@ -362,98 +288,6 @@ fn compile(
     })
 }
 
-/// The image's layers, topmost first, below the one with the places that are mounted over. Where the image has a link in
-/// such a place, a folder over it would hide what the link shows: there the start makes what is missing by itself.
-fn lower(layout: &Layout, container: &Container) -> Vec<PathBuf> {
-    let linked = |layer: &PathBuf| {
-        rootfs::INIT_FOLDERS.iter().any(|folder| layer.join(folder).symlink_metadata().is_ok_and(|at| at.is_symlink()))
-    };
-    let init = Some(layout.init_layer()).filter(|_| !container.layers.iter().any(linked));
-    init.into_iter().chain(container.layers.iter().rev().cloned()).collect()
-}
-
-/// A container's layers, with the one that it writes to.
-pub(in crate::runtime) fn rootfs(layout: &Layout, container: &Container) -> Rootfs {
-    let config = &container.config;
-    let folder = layout.container(&config.project, &container.id);
-    Rootfs {
-        lower: lower(layout, container),
-        upper: folder.join("upper"),
-        work: folder.join("work"),
-        durability: if config.auto_remove { Durability::Volatile } else { Durability::Durable },
-        read_only: config.read_only,
-    }
-}
-
-/// What a container's processes have in common; its own command line.
-pub fn process(container: &Container) -> request::Process {
-    request::Process {
-        argv: container.argv.clone(),
-        env: container.environment.iter().map(|(name, value)| format!("{name}={value}")).collect(),
-        working_dir: container.working_dir.clone(),
-        user: Some(container.user.clone()).filter(|user| !user.is_empty()),
-        groups: container.config.group_add.clone(),
-        security: container.config.security.clone(),
-    }
-}
-
-/// The configured mounts, and those volumes that only the image names.
-pub(in crate::runtime) fn mounts(layout: &Layout, container: &Container) -> Result<Vec<request::Mount>, EngineError> {
-    let volumes = Volumes::open(layout);
-    let mut mounts: BTreeMap<&str, request::Mount> = BTreeMap::new();
-    let volume = |target: &str, subpath: Option<String>, read_only| -> Result<request::Mount, EngineError> {
-        let name = container.volumes.get(target).ok_or_else(|| EngineError::Invalid {
-            subject: subject(container),
-            reason: format!("its record names no volume for {target}"),
-        })?;
-        let source = volumes.source(name)?;
-        let source = request::MountSource::Bind { source, subpath, propagation: Propagation::Private, recursive: true };
-        Ok(request::Mount { target: target.to_owned(), read_only, source })
-    };
-    for target in container.volumes.keys() {
-        mounts.insert(target, volume(target, None, false)?);
-    }
-    for Mount { target, source, read_only } in &container.config.mounts {
-        let mount = match source {
-            MountSource::Volume { subpath, .. } => volume(target, subpath.clone(), *read_only)?,
-            MountSource::Anonymous | MountSource::Of { .. } => volume(target, None, *read_only)?,
-            MountSource::Bind { source, propagation, recursive, .. } => request::Mount {
-                target: target.clone(),
-                read_only: *read_only,
-                source: request::MountSource::Bind {
-                    source: source.clone(),
-                    subpath: None,
-                    propagation: match propagation.as_deref() {
-                        Some("shared" | "rshared") => Propagation::Shared,
-                        Some("slave" | "rslave") => Propagation::Slave,
-                        _ => Propagation::Private,
-                    },
-                    recursive: *recursive,
-                },
-            },
-            MountSource::Tmpfs { size, mode, options } => request::Mount {
-                target: target.clone(),
-                read_only: *read_only,
-                source: request::MountSource::Tmpfs { size: *size, mode: *mode, options: options.clone() },
-            },
-            MountSource::Image { image, subpath } => {
-                let found = Store::open(layout)?.resolve(image)?;
-                let found = found.ok_or_else(|| EngineError::NotFound(Subject::Image(image.to_string())))?;
-                request::Mount {
-                    target: target.clone(),
-                    read_only: true,
-                    source: request::MountSource::Layers {
-                        lower: found.layers.into_iter().rev().collect(),
-                        subpath: subpath.clone(),
-                    },
-                }
-            }
-        };
-        mounts.insert(target, mount);
-    }
-    Ok(mounts.into_values().collect())
-}
-
 /// The first process of another container, which has to run.
 fn running(layout: &Layout, container: &Container, other: &str) -> Result<Process, EngineError> {
     find::running(layout, other)?.ok_or_else(|| EngineError::Invalid {
@@ -462,7 +296,7 @@ fn running(layout: &Layout, container: &Container, other: &str) -> Result<Proces
     })
 }
 
-fn subject(container: &Container) -> Subject {
+pub(super) fn subject(container: &Container) -> Subject {
     Subject::Container(container.config.name.to_string())
 }
 
@@ -482,7 +316,7 @@ fn cgroup_error(container: &Container, error: CgroupError) -> EngineError {
     }
 }
 
-fn network_error(container: &Container, error: NetworkError) -> EngineError {
+pub(super) fn network_error(container: &Container, error: NetworkError) -> EngineError {
     match error {
         NetworkError::NotFound(name) => EngineError::NotFound(Subject::Network(name.to_string())),
         NetworkError::Invalid { .. } | NetworkError::NoSuchAddress { .. } | NetworkError::Sctp { .. } => {
@@ -490,16 +324,6 @@ fn network_error(container: &Container, error: NetworkError) -> EngineError {
         }
         error @ NetworkError::PortTaken { .. } => failed(container, error),
         error => failed(container, error),
-    }
-}
-
-/// A failed start in the words of the port.
-pub(in crate::runtime) fn start_error(subject: Subject, error: StartError) -> EngineError {
-    match error {
-        StartError::Command { code, reason } => EngineError::Command { subject, code, reason },
-        StartError::Invalid(reason) => EngineError::Invalid { subject, reason },
-        StartError::Unsupported(feature) => EngineError::Unsupported { subject, feature: feature.to_owned() },
-        error => EngineError::Failed { verb: "start", subject, source: Box::new(error) },
     }
 }
 
