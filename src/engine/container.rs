@@ -155,7 +155,7 @@ pub struct Logging {
 }
 
 impl Logging {
-    /// Whether nobody wants the output: nothing of it is kept.
+    /// Whether the output is only for who is attached while it comes.
     pub fn is_none(&self) -> bool {
         self.driver.as_deref() == Some("none")
     }

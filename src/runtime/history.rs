@@ -1,9 +1,11 @@
 //! What happened, and what is known besides: the answers to `events` and `why`.
 
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::time::Duration;
 
+use nix::fcntl::{Flock, FlockArg};
 use tokio::sync::mpsc;
 
 use crate::engine::{ContainerState, EngineError, Event, EventQuery, Memory, NetworkMode, Story, Subject};
@@ -34,13 +36,16 @@ pub(super) async fn events(
         source: Box::new(error),
     };
     let (layout, folder) = (runtime.layout.clone(), runtime.layout.journal(project));
-    let open = || -> io::Result<(Watch, Reader)> {
+    let open = || -> io::Result<_> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+        // Who wants to know of starts may want to read what is written then.
+        let held = File::options().create(true).append(true).open(layout.followers(project))?;
+        let held = Flock::lock(held, FlockArg::LockShared).map_err(|(_, errno)| errno)?;
         let watch = Watch::new()?;
         watch.add(&folder)?;
-        Ok((watch, Reader::open(&folder, query.since)?))
+        Ok((watch, Reader::open(&folder, query.since)?, held))
     };
-    let (watch, mut journal) = open().map_err(failed)?;
+    let (watch, mut journal, held) = open().map_err(failed)?;
     // Whatever runs without anybody who watches over it gets somebody.
     let mut watcher = if find::of_project(&layout, project)?.iter().any(|(_, standing)| standing.state.is_active()) {
         Some(client::ask(&runtime.client, project, &Request::Events, &[]).await?.1)
@@ -50,6 +55,7 @@ pub(super) async fn events(
     let (sender, receiver) = mpsc::channel(UNREAD);
     let project = project.clone();
     tokio::spawn(async move {
+        let _held = held;
         let mut killed = false;
         loop {
             // What is in the journal after this moment is not older than it.

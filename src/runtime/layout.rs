@@ -9,7 +9,7 @@
 //!   containers/NAME                                 a claimed name: holds the id
 //!   projects/PROJECT/containers/ID/{container.json, state.json, upper, work, etc, log}
 //! RUN (/run/xcompose, $XCOMPOSE_RUN)               gone at boot
-//!   projects/PROJECT/{lock, control.lock, control.sock, ID.stdout, ID.stderr, events/{now, before}}
+//!   projects/PROJECT/{lock, control.lock, control.sock, ID.stdout, ID.stderr, events/{now, before, followers}}
 //!   networks/ID/CONTAINER.json                      an address in use and the names it answers to
 //!   builds/ID/{hosts, hostname, resolv.conf}        a build that runs a command; locked while it lives
 //! ```
@@ -176,6 +176,11 @@ impl Layout {
     /// What happened in a project since the machine was started.
     pub fn journal(&self, project: &ProjectName) -> PathBuf {
         self.running(project).join("events")
+    }
+
+    /// Held, shared, by whoever follows a project's events.
+    pub fn followers(&self, project: &ProjectName) -> PathBuf {
+        self.journal(project).join("followers")
     }
 
     /// What a project has only while it runs.

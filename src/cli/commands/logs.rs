@@ -78,7 +78,7 @@ impl Logs {
             follower.register(&container.id, container.config.name.as_str());
         }
         for container in containers {
-            if container.config.logging.driver.as_deref() == Some("none") {
+            if container.config.logging.is_none() {
                 context.ui().warn(&format!(
                     "Can't retrieve logs for {:?}: configured logging driver does not support reading",
                     container.config.name.as_str()

@@ -18,7 +18,7 @@ use crate::runtime::store::now;
 use crate::runtime::supervisor::active::{Run, missing};
 use crate::runtime::supervisor::connection::Client;
 use crate::runtime::supervisor::control::{Answer, Failure};
-use crate::runtime::supervisor::logs::{Pump, Rotation, Source, Writer};
+use crate::runtime::supervisor::logs::{Pump, Source, Writer};
 use crate::runtime::supervisor::machine::{self, Next, State};
 use crate::runtime::supervisor::starter::{self, Job, Launched};
 use crate::runtime::supervisor::{Child, Message, Supervisor};
@@ -63,8 +63,7 @@ impl Supervisor {
     /// what it has written is still there for the next one that opens them.
     fn pipes(&mut self, id: &ContainerId, config: &ContainerConfig) -> io::Result<ProcessIo> {
         let mut writers = Vec::new();
-        let paths = if config.logging.is_none() { Vec::new() } else { self.layout.pipes(&self.project, id).to_vec() };
-        for (path, name) in paths.iter().zip(["stdout", "stderr"]) {
+        for (path, name) in self.layout.pipes(&self.project, id).iter().zip(["stdout", "stderr"]) {
             match std::fs::remove_file(path) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => nix::unistd::mkfifo(path, Mode::S_IRUSR | Mode::S_IWUSR)?,
@@ -161,7 +160,7 @@ impl Supervisor {
             let key = |name: &str| format!("{}/{name}", id.0);
             self.link.hold(key("pid"), pidfd.try_clone()?);
             let container = &active.container;
-            let writer = Writer::open(&self.layout.log(&self.project, id), Rotation::of(&container.config.logging));
+            let writer = Writer::open(&self.layout, &self.project, id, &container.config.logging);
             let mut writer = writer?;
             let time = writer.mark(Mark::Started)?;
             let attached = active.attached.take().map(|(_, client)| client);

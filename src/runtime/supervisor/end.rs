@@ -9,7 +9,7 @@ use crate::runtime::container::record::UNKNOWN;
 use crate::runtime::store::now;
 use crate::runtime::supervisor::active::Ending;
 use crate::runtime::supervisor::control::Answer;
-use crate::runtime::supervisor::logs::{Rotation, Writer};
+use crate::runtime::supervisor::logs::Writer;
 use crate::runtime::supervisor::machine::{self, State, Tries};
 use crate::runtime::supervisor::unmount::Unmount;
 use crate::runtime::supervisor::{Message, Supervisor, exit_code};
@@ -152,8 +152,7 @@ impl Supervisor {
     /// Notes in the log that the last run was the last.
     fn close_log(&self, id: &ContainerId) -> i64 {
         let Some(active) = self.containers.get(id) else { return now() };
-        let rotation = Rotation::of(&active.container.config.logging);
-        let writer = Writer::open(&self.layout.log(&self.project, id), rotation);
+        let writer = Writer::open(&self.layout, &self.project, id, &active.container.config.logging);
         // Followers are told by the event, too.
         writer.and_then(|mut writer| writer.mark(Mark::Closed)).unwrap_or_else(|_| now())
     }

@@ -15,11 +15,13 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
 
-use crate::engine::Logging;
+use crate::engine::{ContainerId, Logging};
 use crate::runtime::container::log::{Mark, RECORD, Record, paths, readers, segments};
+use crate::runtime::layout::Layout;
 use crate::runtime::store::now;
 use crate::runtime::sys;
 use crate::values::byte_size;
+use crate::values::names::ProjectName;
 
 /// Pieces taken from one pipe before others have their turn.
 const TURN: usize = 16;
@@ -37,14 +39,20 @@ pub struct Rotation {
     size: Option<u64>,
     /// Segments kept.
     count: u64,
-    /// Whether bytes are kept at all; else only what happened is.
-    keeps: bool,
+    /// Whether nobody will ask for what was written before: without room it is dropped, and holds nobody up.
+    passing: bool,
 }
+
+/// What is kept of output that is only for who is attached: enough to be shown to the end.
+const PASSING: u64 = 64 << 10;
 
 impl Rotation {
     /// As the options of `json-file` and `local` say: `max-size` and `max-file` (default 1; for `local` 20 MB and 5).
-    /// `none` keeps nothing.
+    /// `none` keeps what an attached command has yet to read.
     pub fn of(logging: &Logging) -> Rotation {
+        if logging.is_none() {
+            return Rotation { size: Some(PASSING), count: 2, passing: true };
+        }
         let local = logging.driver.as_deref() == Some("local");
         let size = logging.options.get("max-size").and_then(|size| byte_size::parse(size).ok());
         let size = size.and_then(|size| u64::try_from(size).ok());
@@ -52,7 +60,7 @@ impl Rotation {
         Rotation {
             size: size.filter(|size| *size > 0).or(local.then_some(20_000_000)),
             count: count.unwrap_or(if local { 5 } else { 1 }).max(1),
-            keeps: !logging.is_none(),
+            passing: false,
         }
     }
 }
@@ -61,6 +69,8 @@ impl Rotation {
 #[derive(Debug)]
 pub struct Writer {
     folder: PathBuf,
+    /// Held, shared, by who follows the project's events: they open a log at the news of its container's start.
+    followers: PathBuf,
     rotation: Rotation,
     number: u64,
     index: File,
@@ -106,26 +116,33 @@ impl Source {
     }
 
     fn is_hung_up(&self) -> bool {
-        let mut polled = [PollFd::new(self.ready.get_ref().as_fd(), PollFlags::POLLIN)];
-        let hung_up = poll(&mut polled, PollTimeout::ZERO).is_ok();
-        let events = polled[0].revents().unwrap_or(PollFlags::empty());
-        hung_up && events.contains(PollFlags::POLLHUP) && !events.contains(PollFlags::POLLIN)
+        let events = polled(self.ready.get_ref());
+        events.contains(PollFlags::POLLHUP) && !events.contains(PollFlags::POLLIN)
     }
 }
 
+/// What a pipe or a terminal has to tell now.
+fn polled(file: &OwnedFd) -> PollFlags {
+    let mut polled = [PollFd::new(file.as_fd(), PollFlags::POLLIN)];
+    let asked = poll(&mut polled, PollTimeout::ZERO).is_ok();
+    polled[0].revents().filter(|_| asked).unwrap_or(PollFlags::empty())
+}
+
 impl Writer {
-    /// Goes on where the log ends, after giving every byte in it a record.
-    pub fn open(folder: &Path, rotation: Rotation) -> io::Result<Writer> {
-        std::fs::create_dir_all(folder)?;
-        let number = segments(folder)?.last().copied().unwrap_or(0);
-        let mut writer = Writer::segment(folder, rotation, number, 0)?;
+    /// Goes on where the log of this container ends, after giving every byte in it a record.
+    pub fn open(layout: &Layout, project: &ProjectName, id: &ContainerId, logging: &Logging) -> io::Result<Writer> {
+        let (folder, rotation) = (layout.log(project, id), Rotation::of(logging));
+        std::fs::create_dir_all(&folder)?;
+        let number = segments(&folder)?.last().copied().unwrap_or(0);
+        let mut writer = Writer::segment(folder, layout.followers(project), rotation, number, 0)?;
         writer.cover()?;
+        writer.sweep()?;
         Ok(writer)
     }
 
-    fn segment(folder: &Path, rotation: Rotation, number: u64, time: i64) -> io::Result<Writer> {
+    fn segment(folder: PathBuf, followers: PathBuf, rotation: Rotation, number: u64, time: i64) -> io::Result<Writer> {
         let open = |path: &PathBuf| OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path);
-        let [index, stdout, stderr] = paths(folder, number);
+        let [index, stdout, stderr] = paths(&folder, number);
         // The index last: readers take a segment for one by its index.
         let (mut stdout, mut stderr, mut index) = (open(&stdout)?, open(&stderr)?, open(&index)?);
         let mut last = Record { time, ..Record::default() };
@@ -136,12 +153,9 @@ impl Writer {
             last = Record::decode(&bytes);
         }
         index.seek(SeekFrom::Start(whole * RECORD as u64))?;
-        if !rotation.keeps {
-            (stdout, stderr) = (open(&"/dev/null".into())?, open(&"/dev/null".into())?);
-        }
         stdout.seek(SeekFrom::End(0))?;
         stderr.seek(SeekFrom::End(0))?;
-        Ok(Writer { folder: folder.to_owned(), rotation, number, index, files: [stdout, stderr], last })
+        Ok(Writer { folder, followers, rotation, number, index, files: [stdout, stderr], last })
     }
 
     /// Writes records for bytes that have none.
@@ -172,12 +186,12 @@ impl Writer {
 
     /// Takes one piece from a source.
     fn pump(&mut self, stream: usize, source: &Source) -> io::Result<Pumped> {
-        self.rotate()?;
         let flags = SpliceFFlags::SPLICE_F_NONBLOCK | SpliceFFlags::SPLICE_F_MOVE;
         if let Some(into) = &source.into {
             // Its result shows in what the relay has: nothing, if the terminal has nothing or was hung up.
             let _ = splice(source.ready.get_ref(), None, into, None, PIECE, flags);
         }
+        self.rotate(source)?;
         let moved = match splice(source.out(), None, &self.files[stream], None, PIECE, flags) {
             Ok(moved) => Ok(moved),
             // A terminal tells of its end only when it is asked.
@@ -191,19 +205,29 @@ impl Writer {
             Err(Errno::EINTR) => return Ok(Pumped::Some),
             Err(errno) => return Err(errno.into()),
         };
-        if self.rotation.keeps {
-            let mut ends = self.last.ends;
-            ends[stream] += moved as u64;
-            self.record(ends, Mark::Output)?;
-        }
+        let mut ends = self.last.ends;
+        ends[stream] += moved as u64;
+        self.record(ends, Mark::Output)?;
         Ok(Pumped::Some)
     }
 
-    fn rotate(&mut self) -> io::Result<()> {
-        if self.rotation.size.is_none_or(|size| self.last.ends.iter().sum::<u64>() < size) {
+    /// Takes one piece from a source into nowhere, if it may be lost.
+    fn drop_piece(&self, source: &Source) -> io::Result<bool> {
+        if !self.rotation.passing {
+            return Ok(false);
+        }
+        let nowhere = OpenOptions::new().write(true).open("/dev/null")?;
+        Ok(splice(source.out(), None, nowhere, None, PIECE, SpliceFFlags::SPLICE_F_NONBLOCK).is_ok())
+    }
+
+    /// Begins another segment if this one is full and something is about to be written.
+    fn rotate(&mut self, source: &Source) -> io::Result<()> {
+        let full = self.rotation.size.is_some_and(|size| self.last.ends.iter().sum::<u64>() >= size);
+        if !full || !polled(source.out()).contains(PollFlags::POLLIN) {
             return Ok(());
         }
-        let next = Writer::segment(&self.folder, self.rotation, self.number + 1, self.last.time)?;
+        let (folder, followers) = (self.folder.clone(), self.followers.clone());
+        let next = Writer::segment(folder, followers, self.rotation, self.number + 1, self.last.time)?;
         *self = next;
         self.sweep()
     }
@@ -220,10 +244,21 @@ impl Writer {
         if surplus.is_empty() {
             return Ok(());
         }
-        let held = File::options().create(true).append(true).open(readers(&self.folder))?;
-        let lock = Flock::lock(held, FlockArg::LockExclusiveNonblock);
+        // Nobody begins to read while these are held.
+        let (mut held, mut read) = (Vec::new(), false);
+        for path in [readers(&self.folder), self.followers.clone()] {
+            match File::options().create(true).append(true).open(path) {
+                Ok(file) => match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+                    Ok(lock) => held.push(lock),
+                    Err(_) => read = true,
+                },
+                // Nobody has followed this project since the machine was started.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
         for (number, bytes) in surplus {
-            if lock.is_ok() || bytes > SPARE {
+            if !read || bytes > SPARE {
                 for path in paths(&self.folder, number) {
                     std::fs::remove_file(path)?;
                 }
@@ -291,6 +326,7 @@ async fn run(
                     break;
                 }
                 Ok(Pumped::End) => sources[stream] = None,
+                Err(_) if writer.drop_piece(source).unwrap_or(false) => {}
                 // No room, most likely. The pipe holds what it can; what is in it is not lost.
                 Err(_) => {
                     tokio::time::sleep(FULL_DISK_PAUSE).await;

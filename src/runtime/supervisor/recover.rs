@@ -26,7 +26,7 @@ use crate::runtime::network::resolver;
 use crate::runtime::supervisor::active::{Active, Run};
 use crate::runtime::supervisor::begin::{asker, open_pipe};
 use crate::runtime::supervisor::link::{Link, Word};
-use crate::runtime::supervisor::logs::{Pump, Rotation, Source, Writer};
+use crate::runtime::supervisor::logs::{Pump, Source, Writer};
 use crate::runtime::supervisor::machine::{Next, State, Tries};
 use crate::runtime::supervisor::{Child, Message, Supervisor, published};
 use crate::runtime::sys;
@@ -116,8 +116,7 @@ impl Supervisor {
             false => State::Running { tries },
         };
         let mut active = Active::new(container, standing, lock, state);
-        let rotation = Rotation::of(&active.container.config.logging);
-        let writer = Writer::open(&self.layout.log(&self.project, id), rotation);
+        let writer = Writer::open(&self.layout, &self.project, id, &active.container.config.logging);
         let pump = writer.and_then(|writer| Pump::start(writer, self.reopen(id)?));
         self.adopt_ports(id, &active);
         let Some(pidfd) = pidfd.map(Arc::new) else {
