@@ -106,19 +106,34 @@ pub fn hidden_line() -> Result<String, Failure> {
     Ok(String::from_utf8_lossy(&line).into_owned())
 }
 
-/// Relays streams and signals until the process has ended; its exit code.
-pub async fn attend(process: Process) -> Result<i32, Failure> {
-    let Process { terminal, mut status, signals } = process;
+/// Why attending ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The process has ended, with this exit code.
+    Exited(i32),
+    /// The user typed the keys to leave it.
+    Left,
+}
+
+/// What Docker says where leaving is no success.
+pub fn left() -> Failure {
+    Failure::usage("read escape sequence")
+}
+
+/// Relays streams and signals until the process has ended, or its user has left its terminal.
+pub async fn attend(process: &mut Process, keys: Keys) -> Result<End, Failure> {
+    let Process { terminal, status, signals } = process;
     let mut forwarded = forward_signals()?;
     let mut resized = resizes()?;
     let _raw = terminal.as_ref().and_then(|_| Raw::new());
-    let mut output = match &terminal {
-        Some(terminal) => Some(relay(terminal)?),
-        None => None,
+    let (mut output, mut left) = match &terminal {
+        Some(terminal) => (Some(show_output(terminal)?), forward_input(terminal, Some(keys))?),
+        None => (None, mpsc::channel(1).1),
     };
     let ended = loop {
         tokio::select! {
-            ended = &mut status => break ended,
+            ended = &mut *status => break ended,
+            Some(()) = left.recv() => return Ok(End::Left),
             Some(signal) = forwarded.recv() => {
                 // The process has just ended if nobody takes it.
                 let _ = signals.send(signal).await;
@@ -137,19 +152,17 @@ pub async fn attend(process: Process) -> Result<i32, Failure> {
         let _ = tokio::time::timeout(LAST_OUTPUT, output).await;
     }
     match ended {
-        Ok(result) => Ok(result?),
+        Ok(result) => Ok(End::Exited(result?)),
         Err(_) => Err(Kind::ProcessLost.into()),
     }
 }
 
-/// Copies input to the terminal and its output to ours, each in a thread: our own files can't be read without blocking, as
-/// that would hold for whoever shares them. Resolves when there is no more output.
-fn relay(terminal: &OwnedFd) -> Result<oneshot::Receiver<()>, Failure> {
+/// Copies a terminal's output to ours, in a thread: our own files can't be used without blocking, as that would hold for
+/// whoever shares them. Resolves when there is no more output.
+fn show_output(terminal: &OwnedFd) -> Result<oneshot::Receiver<()>, Failure> {
     let copy = |fd: std::io::Result<OwnedFd>| fd.map(File::from).map_err(Failure::system("use the standard streams"));
-    let (mut to, mut from) = (copy(terminal.try_clone())?, copy(terminal.try_clone())?);
-    let mut input = copy(std::io::stdin().as_fd().try_clone_to_owned())?;
+    let mut from = copy(terminal.try_clone())?;
     let mut output = copy(std::io::stdout().as_fd().try_clone_to_owned())?;
-    std::thread::spawn(move || pump(&mut input, &mut to));
     let (done, ended) = oneshot::channel();
     std::thread::spawn(move || {
         pump(&mut from, &mut output);

@@ -53,7 +53,7 @@ pub use observed::{
     ObservedNetwork, ObservedProject, ObservedVolume, PublishedPort,
 };
 pub use output::{LogChunk, LogQuery, Stream};
-pub use process::{ExecConfig, Process, ProcessIo, ProcessRow, Usage};
+pub use process::{Attended, ExecConfig, Process, ProcessIo, ProcessRow, Usage};
 pub use readiness::{Readiness, Sign};
 pub use resource::{AddressPool, NetworkConfig, VolumeConfig};
 pub use story::{Memory, Probe, Stopped, Story};
@@ -152,6 +152,9 @@ pub trait Engine: Send + Sync {
     async fn start_attached(&self, id: &ContainerId, io: ProcessIo) -> Result<Process, EngineError>;
     /// The end of a running container's standard input that is written to: its terminal, or a pipe. `None` if it has none.
     async fn input(&self, id: &ContainerId) -> Result<Option<OwnedFd>, EngineError>;
+    /// Takes the terminal of a process that its user has left, so that it goes on: what it writes is read, and kept if it is
+    /// the container's first.
+    async fn leave(&self, id: &ContainerId, process: Attended, terminal: OwnedFd) -> Result<(), EngineError>;
     /// The container's processes.
     async fn top(&self, id: &ContainerId) -> Result<Vec<ProcessRow>, EngineError>;
     /// What a running container uses now.

@@ -56,6 +56,16 @@ pub struct Process {
     pub signals: mpsc::Sender<Signal>,
 }
 
+/// Which process of a container a user attended to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Attended {
+    /// The container's first.
+    First,
+    /// One that `exec` started.
+    Further,
+}
+
 /// One process of a container, as `ps -ef` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProcessRow {

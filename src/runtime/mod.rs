@@ -287,6 +287,12 @@ impl Engine for Runtime {
         processes::input(self, id).await
     }
 
+    async fn leave(&self, id: &ContainerId, process: Attended, terminal: OwnedFd) -> Result<(), EngineError> {
+        let project = self.project_of(id)?;
+        let left = Request::Left { id: id.clone(), process };
+        client::ask(&self.client, &project, &left, &[terminal]).await.map(drop)
+    }
+
     async fn usage(&self, id: &ContainerId) -> Result<Usage, EngineError> {
         processes::usage(self, id)
     }

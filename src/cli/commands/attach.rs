@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::cli::context::{Context, Need};
 use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::terminal::detach::Keys;
-use crate::cli::terminal::{self, Raw};
+use crate::cli::terminal::{self, End, Raw};
 use crate::cli::ui::time;
 use crate::engine::{ContainerState, EventAction, EventQuery, LogQuery, ObservedContainer};
 use crate::runtime::sys::terminal::resize;
@@ -35,22 +35,13 @@ pub struct Attach {
     words: Vec<String>,
 }
 
-/// Why attending ends.
-enum End {
-    /// The container's run, with its exit code.
-    Exited(i32),
-    /// The user left.
-    Detached,
-}
-
 impl Attach {
     /// Shows, forwards, and ends with the container's exit code.
     pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
         let [service] = self.words.as_slice() else {
             return Err(Failure::usage(format!("accepts 1 arg(s), received {}", self.words.len())));
         };
-        let keys = self.detach_keys.clone().or_else(|| context.preference("detachKeys"));
-        let keys = Keys::parse(keys.as_deref().unwrap_or(terminal::detach::DEFAULT))?;
+        let keys = Keys::chosen(self.detach_keys.clone(), context)?;
         let stack = context.load(Need::Name, std::slice::from_ref(service))?;
         if context.dry_run() {
             return Err(Failure::usage("interactive run is not supported in dry-run mode"));
@@ -62,10 +53,7 @@ impl Attach {
         }
         match self.attend(context, &stack.name, target, keys).await? {
             End::Exited(status) => Ok(Exit::of_process(status)),
-            End::Detached => {
-                context.ui().say("read escape sequence");
-                Ok(Exit::SUCCESS)
-            }
+            End::Left => Err(terminal::left()),
         }
     }
 
@@ -111,7 +99,7 @@ impl Attach {
                     Some(_) => {}
                     None => events_last = false,
                 },
-                Some(()) = left.recv() => return Ok(End::Detached),
+                Some(()) = left.recv() => return Ok(End::Left),
                 Some(signal) = terminal::next(&mut signals) => {
                     // It has just ended if it can't be told.
                     let _ = engine.kill_container(id, signal).await;

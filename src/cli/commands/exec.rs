@@ -5,8 +5,9 @@ use std::io::IsTerminal;
 
 use crate::cli::context::{Context, Need};
 use crate::cli::failure::{Exit, Failure, Kind};
-use crate::cli::terminal::{Streams, attend};
-use crate::engine::{EngineError, ExecConfig, ProcessIo};
+use crate::cli::terminal::detach::Keys;
+use crate::cli::terminal::{self, End, Streams, attend};
+use crate::engine::{Attended, EngineError, ExecConfig, ProcessIo};
 
 /// Execute a command in a running container
 #[derive(Debug, clap::Args)]
@@ -50,6 +51,7 @@ impl Exec {
         if command.is_empty() {
             return Err(Failure::too_few_arguments(2, 1));
         }
+        let keys = Keys::chosen(None, context)?;
         let stack = context.load(Need::Name, std::slice::from_ref(service))?;
         let observed = context.observe(&stack).await?;
         let target = context.target(&observed, service, self.index)?;
@@ -82,7 +84,7 @@ impl Exec {
         };
         let io =
             if self.detach { ProcessIo::Files { stdin: None, stdout: None, stderr: None } } else { streams.io()? };
-        let process = context.engine().exec(&target.id, &config, io).await.map_err(|error| match error {
+        let mut process = context.engine().exec(&target.id, &config, io).await.map_err(|error| match error {
             EngineError::Command { code, reason, .. } => {
                 let code = u8::try_from(code).unwrap_or(1);
                 Failure::from(Kind::Exec { container: target.config.name.to_string(), code, reason })
@@ -92,6 +94,14 @@ impl Exec {
         if self.detach {
             return Ok(Exit::SUCCESS);
         }
-        Ok(Exit::of_process(attend(process).await?))
+        match attend(&mut process, keys).await? {
+            End::Exited(status) => Ok(Exit::of_process(status)),
+            End::Left => {
+                if let Some(terminal) = process.terminal {
+                    context.engine().leave(&target.id, Attended::Further, terminal).await?;
+                }
+                Err(terminal::left())
+            }
+        }
     }
 }

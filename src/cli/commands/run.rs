@@ -10,8 +10,9 @@ use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::interrupt::until_cancelled;
 use crate::cli::observer::Shown;
 use crate::cli::provider;
-use crate::cli::terminal::{Streams, attend};
-use crate::engine::{ContainerId, EngineError, Labels, WaitFor};
+use crate::cli::terminal::detach::Keys;
+use crate::cli::terminal::{End, Streams, attend};
+use crate::engine::{Attended, ContainerId, EngineError, Labels, WaitFor};
 use crate::executor::{Observer, StepError, hook};
 use crate::planner::plan::{ContainerRef, HookRun, Target};
 use crate::planner::request::{
@@ -163,8 +164,9 @@ impl Run {
         streams: Streams,
     ) -> Result<Exit, Failure> {
         let engine = context.engine();
+        let keys = Keys::chosen(None, context)?;
         context.ui().flush()?;
-        let process = match engine.start_attached(id, streams.io()?).await {
+        let mut process = match engine.start_attached(id, streams.io()?).await {
             Ok(process) => process,
             Err(error) => {
                 if self.rm {
@@ -185,12 +187,18 @@ impl Run {
             }
             Ok::<(), StepError>(())
         };
-        let (status, hooks) = futures_util::future::join(attend(process), hooks).await;
-        let status = status?;
+        let (end, hooks) = futures_util::future::join(attend(&mut process, keys), hooks).await;
+        let end = end?;
         // The command's own code is what counts; it may have ended before its hooks did.
         if let Err(error) = hooks {
             context.ui().warn(&error.to_string());
         }
+        let End::Exited(status) = end else {
+            if let Some(terminal) = process.terminal {
+                engine.leave(id, Attended::First, terminal).await?;
+            }
+            return Ok(Exit::SUCCESS);
+        };
         if self.rm {
             until_cancelled(async {
                 match engine.wait_container(id, WaitFor::Removed).await {

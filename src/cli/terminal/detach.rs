@@ -1,9 +1,10 @@
 //! The keys with which a user leaves a container running (`--detach-keys`).
 
+use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 
 /// Docker's.
-pub const DEFAULT: &str = "ctrl-p,ctrl-q";
+const DEFAULT: &str = "ctrl-p,ctrl-q";
 
 /// A sequence of keys, and how much of it has been typed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +14,12 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// Those given with the command, else those of Docker's configuration, else Docker's own.
+    pub fn chosen(given: Option<String>, context: &Context<'_>) -> Result<Keys, Failure> {
+        let keys = given.or_else(|| context.preference("detachKeys"));
+        Keys::parse(keys.as_deref().unwrap_or(DEFAULT))
+    }
+
     /// From `a,ctrl-b,…`; nothing is a sequence that can't be typed.
     pub fn parse(text: &str) -> Result<Keys, Failure> {
         let wrong = |key: &str| Failure::usage(format!("invalid detach keys ({text}): Unknown character: '{key}'"));

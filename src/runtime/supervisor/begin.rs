@@ -169,13 +169,7 @@ impl Supervisor {
                     client.process(pidfd.try_clone()?, terminal);
                     Pump::start(writer, [None, None])?
                 }
-                (None, Some(terminal)) => {
-                    let (out, into) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
-                    for (name, file) in [("terminal", &terminal), ("relay/out", &out), ("relay/into", &into)] {
-                        self.link.hold(key(name), file.try_clone()?);
-                    }
-                    Pump::start(writer, [Some(Source::terminal(terminal, out, into)?), None])?
-                }
+                (None, Some(terminal)) => Pump::start(writer, [Some(self.link.hold_terminal(id, terminal)?), None])?,
                 (None, None) => {
                     let source = |name: &str| self.link.held(&key(name)).map(Source::pipe).transpose();
                     Pump::start(writer, [source("stdout")?, source("stderr")?])?

@@ -15,8 +15,8 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use crate::engine::{
-    ContainerId, ContainerState, EngineError, Event, ExecConfig, ProcessIo, Question, Resolution, Stopped, Subject,
-    WaitFor,
+    Attended, ContainerId, ContainerState, EngineError, Event, ExecConfig, ProcessIo, Question, Resolution, Stopped,
+    Subject, WaitFor,
 };
 use crate::runtime::sys;
 use crate::values::signal::Signal;
@@ -90,6 +90,13 @@ pub enum Request {
     Input {
         /// Whose.
         id: ContainerId,
+    },
+    /// Take the terminal that comes along: whoever attended to this process has left. Answered by `Done`.
+    Left {
+        /// Where it runs.
+        id: ContainerId,
+        /// Which it is.
+        process: Attended,
     },
     /// Answered by `Names`.
     Names,

@@ -12,9 +12,11 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tokio::io::unix::AsyncFd;
 
+use crate::engine::ContainerId;
 use crate::runtime::keeper;
 use crate::runtime::keeper::protocol::{PACKET_MAX, ToKeeper, ToSupervisor};
 use crate::runtime::layout::Layout;
+use crate::runtime::supervisor::logs::Source;
 use crate::runtime::sys::{self, OsError};
 use crate::values::names::ProjectName;
 
@@ -99,6 +101,15 @@ impl Link {
     pub fn hold(&mut self, key: String, file: OwnedFd) {
         self.say(ToKeeper::Hold(&key), Some(&file));
         self.held.insert(key, file);
+    }
+
+    /// Has the keeper hold the terminal of a container's first process, with the pipe that carries its output to the log.
+    pub fn hold_terminal(&mut self, id: &ContainerId, terminal: OwnedFd) -> io::Result<Source> {
+        let (out, into) = nix::unistd::pipe2(OFlag::O_CLOEXEC | OFlag::O_NONBLOCK)?;
+        for (name, file) in [("terminal", &terminal), ("relay/out", &out), ("relay/into", &into)] {
+            self.hold(format!("{}/{name}", id.0), file.try_clone()?);
+        }
+        Source::terminal(terminal, out, into)
     }
 
     /// Lets go of every file whose key begins so.

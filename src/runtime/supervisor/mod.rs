@@ -17,6 +17,7 @@ mod etc;
 mod exec;
 mod firewall;
 pub mod health;
+mod left;
 pub mod link;
 pub mod logs;
 pub mod machine;
@@ -117,6 +118,8 @@ enum Message {
     Listening(ContainerId, u64),
     /// A container that was made for one run is gone, or could not be removed.
     Removed(ContainerId, Result<Box<Container>, EngineError>),
+    /// Nobody writes any more to a terminal that was left; the key it is held by.
+    Silent(String),
     /// A process that somebody else was parent of has ended.
     AdoptedEnded(ContainerId, Option<i32>),
 }
@@ -321,6 +324,7 @@ impl Supervisor {
                     client.tell(Answer::Done);
                 }
             }
+            Message::Silent(key) => self.link.release(&key),
             Message::AdoptedEnded(id, status) => self.container_ended(&id, status),
         }
     }
@@ -341,6 +345,7 @@ impl Supervisor {
             Request::Pause { id, paused } => self.pause(&id, paused, client),
             Request::Wait { id, until } => self.wait(&id, until, client),
             Request::Input { id } => self.input(&id, client),
+            Request::Left { id, process } => self.left(&id, process, client),
             Request::Exec { id, config, io } => self.exec(&id, &config, io, client),
             Request::Events => {
                 client.tell(Answer::Done);

@@ -150,6 +150,7 @@ impl Supervisor {
             self.arm(id, grace);
         }
         self.begin_health(id);
+        self.read_left(id);
     }
 
     /// Holds a container that somebody else may still hold for a moment: our predecessor's last child before it executes

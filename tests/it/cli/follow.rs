@@ -111,6 +111,9 @@ impl Engine for Logs {
     async fn start_attached(&self, _: &ContainerId, _: ProcessIo) -> Result<Process, EngineError> {
         unreachable!()
     }
+    async fn leave(&self, _: &ContainerId, _: Attended, _: OwnedFd) -> Result<(), EngineError> {
+        unreachable!()
+    }
     async fn input(&self, _: &ContainerId) -> Result<Option<OwnedFd>, EngineError> {
         unreachable!()
     }

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use nix::pty::{OpenptyResult, Winsize, openpty};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::termios::{LocalFlags, tcgetattr};
 use nix::unistd::Pid;
 
+use crate::scenarios::leftovers;
 use crate::support::{Machine, cannot_run, eventually};
 
 const STACK: &str = "
@@ -45,10 +46,14 @@ struct AtTerminal {
 
 impl AtTerminal {
     fn new(machine: &Machine, arguments: &[&str]) -> AtTerminal {
+        AtTerminal::with(&mut machine.command(arguments))
+    }
+
+    fn with(command: &mut Command) -> AtTerminal {
         let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
         let OpenptyResult { master, slave } = openpty(&size, None).unwrap();
         let stream = || Stdio::from(slave.try_clone().unwrap());
-        let child = machine.command(arguments).stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
+        let child = command.stdin(stream()).stdout(stream()).stderr(stream()).spawn().unwrap();
         AtTerminal { child, master: master.into(), slave, printed: String::new() }
     }
 
@@ -344,7 +349,7 @@ services:
     shell.until("a-2-b");
     assert!(shell.is_raw());
     shell.type_in("\x10\x11");
-    assert_eq!(shell.child.wait().unwrap().code(), Some(0));
+    assert_eq!(shell.child.wait().unwrap().code(), Some(1), "as with Docker");
     assert!(!shell.is_raw(), "restored");
     let mut again = AtTerminal::new(&machine, &["attach", "--detach-keys", "ctrl-x", "shell"]);
     again.type_in("echo c-$((1+2))-d\r");
@@ -361,6 +366,55 @@ services:
     assert!(machine.xcompose(["attach", "reads"]).fails(1).stderr().contains("service \"reads\" is not running"));
     assert!(machine.xcompose(["attach", "--detach-keys", "xyz", "reads"]).fails(1).stderr().contains("detach keys"));
     machine.xcompose(["down"]).ok();
+}
+
+#[test]
+fn the_keys_to_leave_hold_in_run_and_exec_and_what_was_left_goes_on() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine();
+    machine.write(
+        "compose.yaml",
+        "services: {web: {image: busybox, command: [sleep, '1000'], stop_signal: SIGKILL, volumes: ['./shared:/shared']}}",
+    );
+    machine.write("shared/empty", "");
+    machine.write("docker/config.json", r#"{"detachKeys": "ctrl-x"}"#);
+    machine.xcompose(["up", "-d"]).ok();
+    // Far more than a terminal holds, once it has been left.
+    let script = "echo here; while [ ! -e /shared/left ]; do sleep 0.02; done; seq 1 20000; hostname >> /shared/done";
+    let mut exec = AtTerminal::new(&machine, &["exec", "web", "sh", "-c", script]);
+    exec.until("here");
+    exec.type_in("\x10\x11");
+    exec.until("read escape sequence");
+    assert_eq!(exec.child.wait().unwrap().code(), Some(1), "as with Docker");
+    let mut run = AtTerminal::new(&machine, &["run", "--rm", "--name", "one", "web", "sh", "-c", script]);
+    run.until("here");
+    run.type_in("\x10\x11");
+    assert_eq!(run.child.wait().unwrap().code(), Some(0));
+    let supervisor = || {
+        let found = leftovers::processes(&machine).into_iter().filter(|(_, line)| line.contains("--supervisor"));
+        found.map(|(pid, _)| pid).next()
+    };
+    let old = supervisor().unwrap();
+    kill(Pid::from_raw(old), Signal::SIGKILL).unwrap();
+    eventually("another one reads", || supervisor().filter(|pid| *pid != old));
+    let first = || machine.xcompose(["ps", "-a", "--format", "{{.Name}} {{.State}}"]).ok().stdout();
+    eventually("it runs on", || first().contains("one running").then_some(()));
+    machine.write("shared/left", "");
+    let done = || std::fs::read_to_string(machine.project().join("shared/done")).unwrap_or_default();
+    eventually("both could write all", || (done().lines().count() == 2).then_some(()));
+    eventually("what was run is gone", || (!first().contains("one ")).then_some(()));
+    machine.xcompose(["down", "--remove-orphans", "-t", "0"]).ok();
+    eventually("nothing is left", || leftovers::processes(&machine).is_empty().then_some(()));
+
+    let mut configured = AtTerminal::with(
+        machine.command(["run", "--rm", "web", "sh"]).env("DOCKER_CONFIG", machine.project().join("docker")),
+    );
+    configured.until("#");
+    configured.type_in("\x18");
+    assert_eq!(configured.child.wait().unwrap().code(), Some(0));
+    machine.xcompose(["down", "--remove-orphans", "-t", "0"]).ok();
 }
 
 #[test]

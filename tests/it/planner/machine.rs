@@ -571,6 +571,9 @@ impl Engine for Machine {
         unreachable!("no plan attaches")
     }
 
+    async fn leave(&self, _: &ContainerId, _: Attended, _: OwnedFd) -> Result<(), EngineError> {
+        unreachable!()
+    }
     async fn input(&self, _: &ContainerId) -> Result<Option<OwnedFd>, EngineError> {
         unreachable!()
     }
