@@ -56,7 +56,7 @@ pub use output::{LogChunk, LogQuery, Stream};
 pub use process::{Attended, ExecConfig, Process, ProcessIo, ProcessRow, Usage};
 pub use readiness::{Readiness, Sign};
 pub use resource::{AddressPool, NetworkConfig, VolumeConfig};
-pub use story::{Memory, Probe, Stopped, Story};
+pub use story::{Memory, Probe, Rest, Stopped, Story};
 
 /// Labels as Docker has them.
 pub type Labels = BTreeMap<String, String>;
@@ -113,7 +113,12 @@ pub trait Engine: Send + Sync {
     /// Starts a container; returns when its command runs. Nothing happens if it runs already.
     async fn start_container(&self, id: &ContainerId) -> Result<(), EngineError>;
     /// Sends the stop signal, waits for the grace period (`None`: the container's own) and then kills. Nothing if stopped.
-    async fn stop_container(&self, id: &ContainerId, grace: Option<Duration>) -> Result<Stopped, EngineError>;
+    async fn stop_container(
+        &self,
+        id: &ContainerId,
+        grace: Option<Duration>,
+        rest: Rest,
+    ) -> Result<Stopped, EngineError>;
     /// Sends a signal to process 1; returns after its end if it is SIGKILL.
     async fn kill_container(&self, id: &ContainerId, signal: Signal) -> Result<(), EngineError>;
     /// Stops, then starts.

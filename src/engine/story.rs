@@ -41,6 +41,17 @@ pub struct Memory {
     pub limit: Option<u64>,
 }
 
+/// For how long a container that is stopped stays so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Rest {
+    /// Until somebody starts it; its policy may still do so at boot.
+    #[default]
+    UntilStarted,
+    /// The machine goes down: what runs now is to run again afterwards.
+    UntilBoot,
+}
+
 /// What became of a request to stop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

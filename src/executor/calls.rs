@@ -121,10 +121,10 @@ impl<'r> Calls<'r> {
 
     /// Makes the call of an action; what a user should know of it besides.
     async fn call(&self, id: StepId, action: &Action) -> Result<Option<String>, EngineError> {
-        let Action::StopContainer { target, grace } = action else {
+        let Action::StopContainer { target, grace, rest } = action else {
             return self.plain_call(id, action).await.map(|()| None);
         };
-        match self.engine.stop_container(&self.id_of(&target.container)?, *grace).await {
+        match self.engine.stop_container(&self.id_of(&target.container)?, *grace, *rest).await {
             Ok(Stopped::InOrder) | Err(EngineError::NotFound(_)) => Ok(None),
             Ok(Stopped::Deaf) => Ok(Some(DEAF.to_owned())),
             Err(error) => Err(error),

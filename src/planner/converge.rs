@@ -11,7 +11,7 @@ mod starts;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::engine::{ContainerConfig, ContainerId, Observed, ObservedContainer};
+use crate::engine::{ContainerConfig, ContainerId, Observed, ObservedContainer, Rest};
 use crate::planner::container_config::Template;
 use crate::planner::containers::{self, Circumstances, Decided, Fate};
 use crate::planner::error::PlanError;
@@ -226,7 +226,8 @@ impl<'a> Converge<'a> {
         if let Some(step) = self.stops.get(&container.id) {
             return Some(*step);
         }
-        let action = Action::StopContainer { target: existing(container), grace: self.up.grace };
+        let action =
+            Action::StopContainer { target: existing(container), grace: self.up.grace, rest: Rest::UntilStarted };
         let step = self.plan.push(action, cause, after);
         self.stops.insert(container.id.clone(), step);
         self.freed.push((&container.config, step));

@@ -7,7 +7,7 @@ mod down;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::engine::{ContainerId, ContainerState, Observed, ObservedContainer};
+use crate::engine::{ContainerId, ContainerState, Observed, ObservedContainer, Rest};
 use crate::planner::Wanted;
 use crate::planner::converge::{self, existing};
 use crate::planner::error::PlanError;
@@ -195,14 +195,14 @@ impl<'a> Existing<'a> {
         Ok(self.plan)
     }
 
-    /// `stop`: dependents before what they depend on.
-    pub(super) fn stop(mut self, grace: Option<Duration>) -> Plan {
-        self.stop_all(grace);
+    /// `stop` and `suspend`: dependents before what they depend on.
+    pub(super) fn stop(mut self, grace: Option<Duration>, rest: Rest) -> Plan {
+        self.stop_all(grace, rest);
         self.plan
     }
 
     /// Stops the replicas, those that do not run too: the engine does nothing then, and the user sees that all are stopped.
-    fn stop_all(&mut self, grace: Option<Duration>) -> BTreeMap<ServiceName, Vec<StepId>> {
+    fn stop_all(&mut self, grace: Option<Duration>, rest: Rest) -> BTreeMap<ServiceName, Vec<StepId>> {
         let mut stops: BTreeMap<ServiceName, Vec<StepId>> = BTreeMap::new();
         let order: Vec<_> = self.graph.order().iter().rev().cloned().collect();
         let outside = self.services.iter().filter(|service| !self.graph.contains(service)).cloned();
@@ -227,7 +227,7 @@ impl<'a> Existing<'a> {
                     }
                     _ => before.clone(),
                 };
-                let step = self.plan.push(Action::StopContainer { target, grace }, Cause::Asked, after);
+                let step = self.plan.push(Action::StopContainer { target, grace, rest }, Cause::Asked, after);
                 stops.entry(service.clone()).or_default().push(step);
             }
             // A service without containers hands on the order that goes through it.
@@ -288,7 +288,7 @@ impl<'a> Existing<'a> {
         }
         let mut stops = BTreeMap::new();
         if remove.running == Running::Stop {
-            self.stop_all(None);
+            self.stop_all(None, Rest::UntilStarted);
             for (id, step) in self.plan.numbered() {
                 if let Action::StopContainer { target, .. } = &step.action {
                     stops.insert(target.name.clone(), id);

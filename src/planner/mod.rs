@@ -65,7 +65,7 @@ pub fn plan(wanted: Wanted<'_>, observed: &Observed, request: &Request) -> Resul
         Operation::Pull(_) | Operation::Push(_) => Ok(Plan::default()),
         Operation::Start { wait } => existing(Unknown::Refuse)?.start(*wait),
         Operation::Resume { containers } => existing(Unknown::Refuse)?.resume(containers),
-        Operation::Stop { grace } => Ok(existing(Unknown::Refuse)?.stop(*grace)),
+        Operation::Stop { grace, rest } => Ok(existing(Unknown::Refuse)?.stop(*grace, *rest)),
         Operation::Restart { grace, dependents } => existing(Unknown::Refuse)?.restart(*grace, *dependents),
         Operation::Kill { signal, orphans } => Ok(existing(Unknown::Refuse)?.kill(*signal, *orphans)),
         Operation::Pause => Ok(existing(Unknown::Refuse)?.pause(true)),

@@ -6,7 +6,9 @@ mod text;
 
 use std::time::Duration;
 
-use crate::engine::{BuildConfig, ContainerConfig, ContainerId, ExecConfig, NetworkConfig, Readiness, VolumeConfig};
+use crate::engine::{
+    BuildConfig, ContainerConfig, ContainerId, ExecConfig, NetworkConfig, Readiness, Rest, VolumeConfig,
+};
 use crate::values::image_ref::ImageRef;
 use crate::values::names::{ContainerName, NetworkName, ServiceName, VolumeName};
 use crate::values::platform::Platform;
@@ -124,6 +126,8 @@ pub enum Action {
         target: Target,
         /// In place of its own grace period.
         grace: Option<Duration>,
+        /// For how long.
+        rest: Rest,
     },
     /// Stops and starts a container.
     RestartContainer {

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::engine::{ContainerId, Labels};
+use crate::engine::{ContainerId, Labels, Rest};
 use crate::planner::plan::{Loss, Question};
 use crate::spec::project::service::PullPolicy;
 use crate::values::names::{ContainerName, ServiceName};
@@ -46,10 +46,12 @@ pub enum Operation {
         /// Which come back.
         containers: BTreeSet<ContainerId>,
     },
-    /// Stop what runs: `stop`.
+    /// Stop what runs: `stop`, `suspend`.
     Stop {
         /// In place of the containers' own grace periods.
         grace: Option<Duration>,
+        /// For how long.
+        rest: Rest,
     },
     /// Stop and start again: `restart`.
     Restart {
@@ -451,7 +453,7 @@ impl Request {
 
     /// `stop`.
     pub fn stop(services: &[ServiceName], grace: Option<Duration>) -> Request {
-        Request { services: services.to_vec(), operation: Operation::Stop { grace } }
+        Request { services: services.to_vec(), operation: Operation::Stop { grace, rest: Rest::UntilStarted } }
     }
 
     /// `start`.

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::engine::{
-    CommitConfig, ContainerId, ContainerState, Engine as _, EngineError, Event, EventAction, ImageId, Stopped, Subject,
-    WaitFor,
+    CommitConfig, ContainerId, ContainerState, Engine as _, EngineError, Event, EventAction, ImageId, Rest, Stopped,
+    Subject, WaitFor,
 };
 use crate::runtime::container::record::Container;
 use crate::runtime::container::{commit, find, remove};
@@ -29,9 +29,14 @@ pub(super) async fn tell(runtime: &Runtime, container: &Container, action: Event
 }
 
 /// Ends it, or a start of it that is under way.
-pub(super) async fn stop(runtime: &Runtime, id: &ContainerId, grace: Option<Duration>) -> Result<Stopped, EngineError> {
+pub(super) async fn stop(
+    runtime: &Runtime,
+    id: &ContainerId,
+    grace: Option<Duration>,
+    rest: Rest,
+) -> Result<Stopped, EngineError> {
     let (project, _, standing) = runtime.load(id)?;
-    let request = Request::Stop { id: id.clone(), grace };
+    let request = Request::Stop { id: id.clone(), grace, rest };
     let answer = match standing.state {
         ContainerState::Running { .. } | ContainerState::Restarting { .. } => Some(runtime.ask(id, request).await?),
         // The record may be older than a start that is under way, which only a supervisor knows of.
@@ -74,7 +79,8 @@ pub(super) async fn remove(runtime: &Runtime, id: &ContainerId, force: bool, vol
             let subject = Subject::Container(container.config.name.to_string());
             return Err(EngineError::State { subject, state: "running: stop it first, or remove it by force".into() });
         }
-        runtime.ask(id, Request::Stop { id: id.clone(), grace: Some(Duration::ZERO) }).await?;
+        let grace = Some(Duration::ZERO);
+        runtime.ask(id, Request::Stop { id: id.clone(), grace, rest: Rest::UntilStarted }).await?;
     }
     let volumes = if volumes { remove::Volume::Remove } else { remove::Volume::Keep };
     let id = id.clone();

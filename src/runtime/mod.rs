@@ -221,8 +221,13 @@ impl Engine for Runtime {
         self.ask(id, Request::Start { id: id.clone() }).await.map(drop)
     }
 
-    async fn stop_container(&self, id: &ContainerId, grace: Option<Duration>) -> Result<Stopped, EngineError> {
-        lifecycle::stop(self, id, grace).await
+    async fn stop_container(
+        &self,
+        id: &ContainerId,
+        grace: Option<Duration>,
+        rest: Rest,
+    ) -> Result<Stopped, EngineError> {
+        lifecycle::stop(self, id, grace, rest).await
     }
 
     async fn kill_container(&self, id: &ContainerId, signal: Signal) -> Result<(), EngineError> {
@@ -288,9 +293,7 @@ impl Engine for Runtime {
     }
 
     async fn leave(&self, id: &ContainerId, process: Attended, terminal: OwnedFd) -> Result<(), EngineError> {
-        let project = self.project_of(id)?;
-        let left = Request::Left { id: id.clone(), process };
-        client::ask(&self.client, &project, &left, &[terminal]).await.map(drop)
+        processes::leave(self, id, process, terminal).await
     }
 
     async fn usage(&self, id: &ContainerId) -> Result<Usage, EngineError> {

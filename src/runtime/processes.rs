@@ -4,7 +4,9 @@ use std::os::fd::OwnedFd;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::engine::{Cause, ContainerId, ContainerState, EngineError, Process, ProcessIo, ProcessRow, Subject, Usage};
+use crate::engine::{
+    Attended, Cause, ContainerId, ContainerState, EngineError, Process, ProcessIo, ProcessRow, Subject, Usage,
+};
 use crate::runtime::container::record::Container;
 use crate::runtime::container::sandbox;
 use crate::runtime::container::{top, usage};
@@ -65,6 +67,18 @@ pub(super) async fn input(runtime: &Runtime, id: &ContainerId) -> Result<Option<
     let project = runtime.project_of(id)?;
     let (_, mut channel) = client::ask(&runtime.client, &project, &Request::Input { id: id.clone() }, &[]).await?;
     Ok(channel.files().pop_front())
+}
+
+/// Hands a terminal that its user has left to the supervisor, which goes on reading it.
+pub(super) async fn leave(
+    runtime: &Runtime,
+    id: &ContainerId,
+    process: Attended,
+    terminal: OwnedFd,
+) -> Result<(), EngineError> {
+    let project = runtime.project_of(id)?;
+    let left = Request::Left { id: id.clone(), process };
+    client::ask(&runtime.client, &project, &left, &[terminal]).await.map(drop)
 }
 
 /// The processes of a running container.

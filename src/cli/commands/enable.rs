@@ -19,7 +19,8 @@ const BOOTED: &str = "/run/systemd/system";
 
 /// Bring the project back when the machine starts
 ///
-/// Writes a systemd unit that calls `xcompose resume` for this project. Without systemd, have your init call that.
+/// Writes a systemd unit that calls `xcompose resume` for this project, and `xcompose suspend` when the machine goes down.
+/// Without systemd, have your init call these.
 #[derive(Debug, clap::Args)]
 pub struct Enable {
     /// Write below this folder in place of /, as for the image of a machine
@@ -149,6 +150,8 @@ fn unit(project: &ProjectName, program: &Path) -> String {
          Type=oneshot\n\
          RemainAfterExit=yes\n\
          TimeoutStartSec=infinity\n\
+         # Every container has its grace period.\n\
+         TimeoutStopSec=infinity\n\
          # Who watches over the containers lives on when the unit is stopped.\n\
          KillMode=process\n"
     );
@@ -160,6 +163,7 @@ fn unit(project: &ProjectName, program: &Path) -> String {
     }
     let program = quoted(&program.to_string_lossy()).replace('$', "$$");
     let _ = writeln!(text, "ExecStart={program} --project-name {project} resume");
+    let _ = writeln!(text, "ExecStop={program} --project-name {project} suspend");
     text + "\n[Install]\nWantedBy=multi-user.target\n"
 }
 

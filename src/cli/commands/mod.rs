@@ -39,6 +39,7 @@ pub mod scale;
 pub mod start;
 pub mod stats;
 pub mod stop;
+pub mod suspend;
 pub mod system;
 pub mod top;
 pub mod up;

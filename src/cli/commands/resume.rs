@@ -20,25 +20,34 @@ pub struct Resume {}
 impl Resume {
     /// Starts what comes back, project after project; one that fails holds no other up.
     pub async fn run(self, context: &Context<'_>) -> Result<Exit, Failure> {
-        let only = match &context.globals().project_name {
-            Some(name) => {
-                Some(ProjectName::try_from(name.to_lowercase()).map_err(|error| Failure::usage(error.to_string()))?)
-            }
-            None => None,
-        };
-        let mut projects = context.engine().projects().await?;
-        projects.retain(|project| only.as_ref().is_none_or(|only| *only == project.name));
-        let mut failed = None;
-        for project in projects {
-            if let Err(failure) = resume(context, project).await {
-                // All of them are told; the last one is what the command ends with.
-                if let Some(earlier) = failed.replace(failure) {
-                    context.ui().failure(&earlier);
-                }
+        let each = async |project| resume(context, project).await;
+        each_project(context, each).await
+    }
+}
+
+/// Does something with the project that is named, or with every one of the machine, and ends with the last failure.
+pub(super) async fn each_project(
+    context: &Context<'_>,
+    each: impl AsyncFn(ObservedProject) -> Result<(), Failure>,
+) -> Result<Exit, Failure> {
+    let only = match &context.globals().project_name {
+        Some(name) => {
+            Some(ProjectName::try_from(name.to_lowercase()).map_err(|error| Failure::usage(error.to_string()))?)
+        }
+        None => None,
+    };
+    let mut projects = context.engine().projects().await?;
+    projects.retain(|project| only.as_ref().is_none_or(|only| *only == project.name));
+    let mut failed = None;
+    for project in projects {
+        if let Err(failure) = each(project).await {
+            // All of them are told; the last one is what the command ends with.
+            if let Some(earlier) = failed.replace(failure) {
+                context.ui().failure(&earlier);
             }
         }
-        failed.map_or(Ok(Exit::SUCCESS), Err)
     }
+    failed.map_or(Ok(Exit::SUCCESS), Err)
 }
 
 async fn resume(context: &Context<'_>, project: ObservedProject) -> Result<(), Failure> {

@@ -1,11 +1,13 @@
 //! `xcompose why`: one screen on why a service's containers are as they are, or were slow.
 
+mod missing;
+
 use std::collections::BTreeMap;
 
 use crate::cli::context::{Context, Need, Stack};
 use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::members;
-use crate::cli::ui::why::{Facts, Moment, Reason};
+use crate::cli::ui::why::{Facts, Moment, Reason, Sort};
 use crate::cli::ui::{container, time, why};
 use crate::engine::{ContainerState, Event, EventAction, EventQuery, LogQuery, Observed, ObservedContainer};
 use crate::planner::graph::Edge;
@@ -42,8 +44,7 @@ impl Why {
         };
         let found: Vec<_> = members::of(&observed, &services).into_iter().filter(wanted).collect();
         if found.is_empty() {
-            let failure = Failure::from(Kind::NotRunning { service: self.service.clone(), index: self.index });
-            return Err(failure.hint(format!("nothing has made a container of it: xcompose up {}", self.service)));
+            return Err(self.unmade(context, &stack, &observed)?);
         }
         for (number, container) in found.iter().enumerate() {
             if number > 0 {
@@ -53,6 +54,27 @@ impl Why {
             context.ui().text(&why::page(&facts))?;
         }
         Ok(Exit::SUCCESS)
+    }
+
+    /// Nothing has made a container of it.
+    fn unmade(&self, context: &Context<'_>, stack: &Stack, observed: &Observed) -> Result<Failure, Failure> {
+        let mut failure = Failure::from(Kind::NotRunning { service: self.service.clone(), index: self.index });
+        let made = !members::of(observed, std::slice::from_ref(&self.service)).is_empty();
+        let missing = if made {
+            Vec::new()
+        } else {
+            missing::of(stack, observed, &stack.named(std::slice::from_ref(&self.service))?)
+        };
+        if missing.is_empty() {
+            return Ok(failure.hint(format!("nothing has made a container of it: xcompose up {}", self.service)));
+        }
+        for (text, about) in missing {
+            failure = failure.hint(format!("nothing has made a container of it: {text}"));
+            for (at, line) in self.places(context, stack, about) {
+                failure = failure.hint(format!("{at}  {line}"));
+            }
+        }
+        Ok(failure)
     }
 
     async fn facts(
@@ -79,23 +101,27 @@ impl Why {
         }
         let mut moments: Vec<Moment> = events.iter().filter_map(Moment::of).collect();
         if !events.iter().any(|event| event.action == EventAction::Create) {
-            moments.insert(0, Moment { time: found.created, text: "made".to_owned() });
+            moments.insert(0, Moment { time: found.created, text: "made".to_owned(), sort: Sort::OnTheWay });
         }
         if let Some(image) = observed.images.get(&found.config.image) {
             let text = format!("image {} got its name here", found.config.image);
-            moments.push(Moment { time: image.tagged, text });
+            moments.push(Moment { time: image.tagged, text, sort: Sort::Aside });
         }
-        moments.extend(first.map(|time| Moment { time, text: "first output".to_owned() }));
+        moments.extend(first.map(|time| Moment { time, text: "first output".to_owned(), sort: Sort::OnTheWay }));
         moments.sort_by_key(|moment| moment.time);
         let status = container::status(&found.state, time::now());
         let mut reason = why::reason(&found.state, &events, &story);
         if let Some(text) = hindered(observed, found) {
             reason = Reason { text, about: &["depends_on"] };
         }
+        let mut about = reason.about.to_vec();
+        if matches!(found.state, ContainerState::Exited { .. } | ContainerState::Restarting { .. }) {
+            about.extend(["restart", "deploy.restart_policy"]);
+        }
         Ok(Facts {
             name: found.config.name.to_string(),
             status,
-            places: self.places(context, stack, &found.state, reason.about),
+            places: self.places(context, stack, &about),
             reason: reason.text,
             waits: waits(observed, found),
             moments,
@@ -115,13 +141,7 @@ impl Why {
     }
 
     /// The lines of the compose files that the reason is about; without files there are none.
-    fn places(
-        &self,
-        context: &Context<'_>,
-        stack: &Stack,
-        state: &ContainerState,
-        about: &[&str],
-    ) -> Vec<(String, String)> {
+    fn places(&self, context: &Context<'_>, stack: &Stack, about: &[&str]) -> Vec<(String, String)> {
         if stack.project.is_none() {
             return Vec::new();
         }
@@ -146,9 +166,6 @@ impl Why {
             lines
         };
         let mut places = of(about);
-        if matches!(state, ContainerState::Exited { .. } | ContainerState::Restarting { .. }) {
-            places.extend(of(&["restart", "deploy.restart_policy"]));
-        }
         if places.is_empty() {
             places = of(&["image", "build"]);
         }

@@ -44,6 +44,17 @@ pub struct Moment {
     pub time: i64,
     /// What.
     pub text: String,
+    /// Whether somebody was waiting.
+    pub sort: Sort,
+}
+
+/// What a pause before or after a moment says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sort {
+    /// A step on the way to running well: between two of them somebody waits.
+    OnTheWay,
+    /// An end, or something that has nothing to do with a start: before and after it time just passes.
+    Aside,
 }
 
 /// Why a container is in its state.
@@ -84,7 +95,13 @@ impl Moment {
                 return None;
             }
         };
-        Some(Moment { time: event.time, text })
+        let sort = match &event.action {
+            EventAction::Create | EventAction::Start | EventAction::Health { health: Health::Healthy } => {
+                Sort::OnTheWay
+            }
+            _ => Sort::Aside,
+        };
+        Some(Moment { time: event.time, text, sort })
     }
 }
 
@@ -288,11 +305,14 @@ fn timeline(moments: &[Moment]) -> String {
     }
     let shown = moments.get(skipped..).unwrap_or_default();
     let pauses: Vec<i64> = shown.windows(2).map(|pair| pair[1].time - pair[0].time).collect();
-    let longest = pauses.iter().copied().max().filter(|longest| pauses.len() > 1 && *longest >= SLOW);
+    let waited = |number: &usize| shown[*number..=*number + 1].iter().all(|moment| moment.sort == Sort::OnTheWay);
+    let longest = (0..pauses.len()).filter(waited).max_by_key(|number| pauses[*number]);
+    let longest = longest.filter(|number| pauses[*number] >= SLOW);
     for (number, moment) in shown.iter().enumerate() {
-        let pause = number.checked_sub(1).and_then(|before| pauses.get(before)).copied();
+        let before = number.checked_sub(1);
+        let pause = before.and_then(|before| pauses.get(before)).copied();
         let since = pause.map_or_else(String::new, |pause| format!("+{}", span(pause)));
-        let mark = if pause.is_some() && pause == longest { "  <- longest pause" } else { "" };
+        let mark = if before.is_some() && before == longest { "  <- longest pause" } else { "" };
         let _ = writeln!(text, "  {} {since:>9}  {}{mark}", time::micro(moment.time), moment.text);
     }
     text

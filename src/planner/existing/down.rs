@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use crate::engine::{ContainerState, ObservedContainer};
+use crate::engine::{ContainerState, ObservedContainer, Rest};
 use crate::planner::converge::existing;
 use crate::planner::existing::Existing;
 use crate::planner::hooks::Hooks;
@@ -61,7 +61,7 @@ impl<'a> Existing<'a> {
         if Now::of(&container.state) == Now::Idle {
             return after;
         }
-        let action = Action::StopContainer { target: existing(container), grace };
+        let action = Action::StopContainer { target: existing(container), grace, rest: Rest::UntilStarted };
         vec![self.plan.push(action, cause, after)]
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::engine::Rest;
 use crate::planner::plan::{Action, Cause, Condition, Need, Plan, Question, join};
 use crate::values::names::ServiceName;
 
@@ -50,8 +51,9 @@ impl fmt::Display for Action {
             }
             Action::RenameContainer { to, .. } => write!(out, "rename container to {to}"),
             Action::StartContainer(target) => write!(out, "start container {}", target.name),
-            Action::StopContainer { target, grace: limit } => {
-                write!(out, "stop container {}{}", target.name, grace(limit))
+            Action::StopContainer { target, grace: limit, rest } => {
+                let until = if *rest == Rest::UntilBoot { " until the machine starts again" } else { "" };
+                write!(out, "stop container {}{}{until}", target.name, grace(limit))
             }
             Action::RestartContainer { target, grace: limit } => {
                 write!(out, "restart container {}{}", target.name, grace(limit))

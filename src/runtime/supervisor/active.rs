@@ -184,6 +184,7 @@ impl Supervisor {
         let before = active.state;
         let (state, effect) = machine::step(before, event, active.policy());
         active.state = state;
+        active.standing.stopped_by_user = machine::stopped_by_user(active.standing.stopped_by_user, event);
         match state {
             State::Resting { count } | State::Stopping { count, .. } => active.standing.restart_count = count,
             State::Starting { tries, .. } | State::Running { tries } | State::Waiting { tries } => {

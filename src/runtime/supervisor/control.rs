@@ -15,8 +15,8 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use crate::engine::{
-    Attended, ContainerId, ContainerState, EngineError, Event, ExecConfig, ProcessIo, Question, Resolution, Stopped,
-    Subject, WaitFor,
+    Attended, ContainerId, ContainerState, EngineError, Event, ExecConfig, ProcessIo, Question, Resolution, Rest,
+    Stopped, Subject, WaitFor,
 };
 use crate::runtime::sys;
 use crate::values::signal::Signal;
@@ -46,6 +46,9 @@ pub enum Request {
         id: ContainerId,
         /// `None`: its own.
         grace: Option<Duration>,
+        /// For how long.
+        #[serde(default)]
+        rest: Rest,
     },
     /// Send a signal.
     Kill {

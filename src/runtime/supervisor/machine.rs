@@ -16,6 +16,7 @@
 
 use std::time::Duration;
 
+use crate::engine::Rest;
 use crate::values::restart::Restart;
 use crate::values::signal::Signal;
 
@@ -74,6 +75,8 @@ pub struct Stop {
     pub grace: Duration,
     /// What comes after the end.
     pub next: Next,
+    /// For how long nothing does, where nothing does.
+    pub rest: Rest,
 }
 
 /// What comes after the end of a process that is stopped.
@@ -131,6 +134,22 @@ pub enum Effect {
     Delay(Duration),
 }
 
+/// Whether it is a user's wish that it does not run, which some policies respect at boot: `before`, and after this event.
+pub fn stopped_by_user(before: bool, event: Event) -> bool {
+    match event {
+        Event::StartAsked | Event::StopAsked(Stop { next: Next::Start, .. }) => false,
+        Event::StopAsked(Stop { next: Next::Rest, rest: Rest::UntilStarted, .. })
+        | Event::SignalAsked { ends: true, .. } => true,
+        Event::StopAsked(Stop { next: Next::Rest, rest: Rest::UntilBoot, .. })
+        | Event::SignalAsked { ends: false, .. }
+        | Event::Spawned
+        | Event::StartFailed
+        | Event::Ended { .. }
+        | Event::GraceOver
+        | Event::DelayOver => before,
+    }
+}
+
 /// Where `event` leads from `state`, and what is to be done.
 pub fn step(state: State, event: Event, policy: Restart) -> (State, Option<Effect>) {
     use {Effect::*, Event::*, State::*};
@@ -154,7 +173,7 @@ pub fn step(state: State, event: Event, policy: Restart) -> (State, Option<Effec
         (Starting { tries, .. }, StartFailed) => (Resting { count: tries.count }, None),
         (Starting { tries, .. }, StopAsked(stop)) => (Starting { tries, then: Some(stop) }, None),
         (Starting { tries, .. }, SignalAsked { ends: true, .. }) => {
-            let stop = self::Stop { grace: Duration::ZERO, next: Next::Rest };
+            let stop = self::Stop { grace: Duration::ZERO, next: Next::Rest, rest: Rest::UntilStarted };
             (Starting { tries, then: Some(stop) }, None)
         }
         (Starting { tries, then: Some(_) }, StartAsked) => (Starting { tries, then: None }, None),
@@ -221,7 +240,11 @@ mod tests {
     }
 
     fn stop(next: Next) -> Event {
-        Event::StopAsked(Stop { grace: Duration::from_secs(10), next })
+        Event::StopAsked(Stop { grace: Duration::from_secs(10), next, rest: Rest::UntilStarted })
+    }
+
+    fn suspend() -> Event {
+        Event::StopAsked(Stop { grace: Duration::from_secs(10), next: Next::Rest, rest: Rest::UntilBoot })
     }
 
     fn run(policy: Restart, events: &[Event]) -> (State, Vec<Effect>) {
@@ -244,6 +267,7 @@ mod tests {
             Event::Ended { status: 1, lasted: Duration::from_secs(11) },
             stop(Next::Rest),
             stop(Next::Start),
+            suspend(),
             Event::GraceOver,
             Event::SignalAsked { signal: Signal::KILL, ends: true },
             Event::SignalAsked { signal: Signal::INT, ends: false },
@@ -269,7 +293,7 @@ mod tests {
     #[test]
     fn a_process_is_spawned_only_where_there_is_none_and_signalled_only_where_there_is_one() {
         let has_process = |state| matches!(state, State::Running { .. } | State::Stopping { .. });
-        for policy in [Restart::No, Restart::Always, Restart::OnFailure { max: 1 }] {
+        for policy in [Restart::No, Restart::Always, Restart::UnlessStopped, Restart::OnFailure { max: 1 }] {
             sequences(4, &mut |events| {
                 let mut state = REST;
                 for event in events {
@@ -312,6 +336,106 @@ mod tests {
             }
             assert!(matches!(after, State::Resting { .. }), "{before:?}");
         });
+    }
+
+    /// A container through restarts of the machine, as its records have it.
+    #[derive(Clone, Copy)]
+    struct Life {
+        state: State,
+        stopped_by_user: bool,
+        /// How its last run ended, if it has had one.
+        last: Option<i32>,
+    }
+
+    impl Life {
+        const NEW: Life = Life { state: REST, stopped_by_user: false, last: None };
+
+        fn is_alive(self) -> bool {
+            matches!(self.state, State::Running { .. } | State::Stopping { .. })
+        }
+
+        /// What happens to it; what can't happen now does not.
+        fn take(mut self, event: Event, policy: Restart) -> Life {
+            let possible = match event {
+                Event::Spawned | Event::StartFailed => matches!(self.state, State::Starting { .. }),
+                Event::Ended { .. } | Event::GraceOver => self.is_alive(),
+                Event::DelayOver => matches!(self.state, State::Waiting { .. }),
+                // Refused.
+                Event::SignalAsked { .. } => !matches!(self.state, State::Resting { .. }),
+                Event::StartAsked | Event::StopAsked(_) => true,
+            };
+            if possible {
+                if let Event::Ended { status, .. } = event {
+                    self.last = Some(status);
+                }
+                self.stopped_by_user = stopped_by_user(self.stopped_by_user, event);
+                self.state = step(self.state, event, policy).0;
+            }
+            self
+        }
+
+        /// The machine is restarted, and `resume` is called.
+        fn boot(mut self, policy: Restart) -> Life {
+            if self.is_alive() {
+                // Nobody saw how it ended.
+                self.last = Some(255);
+            }
+            self.state = REST;
+            let comes_back = self.last.is_some_and(|status| policy.at_boot(self.stopped_by_user, status));
+            if comes_back { self.take(Event::StartAsked, policy) } else { self }
+        }
+    }
+
+    #[test]
+    fn after_a_restart_of_the_machine_a_policy_brings_back_what_it_promises_whatever_was_before() {
+        let up = |life: Life| matches!(life.state, State::Starting { .. });
+        for policy in [Restart::No, Restart::Always, Restart::UnlessStopped, Restart::OnFailure { max: 2 }] {
+            sequences(4, &mut |events| {
+                // Each event in turn, with a restart of the machine at every place.
+                for place in 0..=events.len() {
+                    let (before, after) = events.split_at(place);
+                    let once = before.iter().fold(Life::NEW, |life, event| life.take(*event, policy));
+                    let booted = once.boot(policy);
+                    let says_no = before.iter().rev().find_map(|event| match event {
+                        Event::StartAsked | Event::StopAsked(Stop { next: Next::Start, .. }) => Some(false),
+                        Event::StopAsked(Stop { rest: Rest::UntilStarted, .. }) => Some(true),
+                        _ => None,
+                    });
+                    let signalled = before.iter().any(|event| matches!(event, Event::SignalAsked { ends: true, .. }));
+                    let ran = once.last.is_some() || once.is_alive();
+                    match policy {
+                        Restart::No => assert!(!up(booted), "{before:?}"),
+                        Restart::Always => assert_eq!(up(booted), ran, "{before:?}"),
+                        Restart::UnlessStopped if signalled => {}
+                        Restart::UnlessStopped => {
+                            assert_eq!(up(booted), ran && says_no != Some(true), "{before:?}");
+                        }
+                        Restart::OnFailure { .. } => {
+                            assert_eq!(up(booted), once.is_alive() || once.last.is_some_and(|last| last != 0));
+                        }
+                    }
+                    // What was brought back, or not, is like any other: a second restart finds it as its orders left it.
+                    let later = after.iter().fold(booted, |life, event| life.take(*event, policy));
+                    if policy == Restart::UnlessStopped && later.stopped_by_user {
+                        assert!(!up(later.boot(policy)), "{events:?}");
+                    }
+                }
+            });
+        }
+    }
+
+    #[test]
+    fn a_kill_counts_as_a_stop_for_unless_stopped_and_a_shutdown_does_not() {
+        let policy = Restart::UnlessStopped;
+        let running = [Event::StartAsked, Event::Spawned];
+        let then = |events: &[Event]| {
+            let life = running.iter().chain(events).fold(Life::NEW, |life, event| life.take(*event, policy));
+            matches!(life.boot(policy).state, State::Starting { .. })
+        };
+        assert!(!then(&[Event::SignalAsked { signal: Signal::KILL, ends: true }, ended(137)]));
+        assert!(then(&[Event::SignalAsked { signal: Signal::INT, ends: false }, ended(0), Event::DelayOver]));
+        assert!(then(&[suspend(), ended(0)]));
+        assert!(!then(&[stop(Next::Rest), ended(0), suspend()]), "a shutdown takes nothing back");
     }
 
     #[test]

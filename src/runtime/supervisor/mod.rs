@@ -46,8 +46,8 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::dns::Resolver;
-use crate::engine::Probe;
 use crate::engine::{ContainerId, ContainerState, EngineError, Event, EventAction, Subject};
+use crate::engine::{Probe, Rest};
 use crate::runtime::container::find;
 use crate::runtime::container::record::Container;
 use crate::runtime::journal;
@@ -339,8 +339,8 @@ impl Supervisor {
                     reason: "its streams did not come along".into(),
                 }),
             },
-            Request::Stop { id, grace } => self.stop(&id, grace, Next::Rest, client),
-            Request::Restart { id, grace } => self.stop(&id, grace, Next::Start, client),
+            Request::Stop { id, grace, rest } => self.stop(&id, grace, Next::Rest, rest, client),
+            Request::Restart { id, grace } => self.stop(&id, grace, Next::Start, Rest::UntilStarted, client),
             Request::Kill { id, signal } => self.kill(&id, signal, client),
             Request::Pause { id, paused } => self.pause(&id, paused, client),
             Request::Wait { id, until } => self.wait(&id, until, client),

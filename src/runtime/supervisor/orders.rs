@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::engine::{ContainerId, ContainerState, EngineError, EventAction, ProcessIo, WaitFor};
+use crate::engine::{ContainerId, ContainerState, EngineError, EventAction, ProcessIo, Rest, WaitFor};
 use crate::runtime::store::now;
 use crate::runtime::supervisor::Supervisor;
 use crate::runtime::supervisor::connection::Client;
@@ -24,13 +24,12 @@ impl Supervisor {
             }
             None => active.starters.push(client),
         }
-        active.standing.stopped_by_user = false;
         self.step(id, machine::Event::StartAsked);
         self.answer(id);
     }
 
     /// A user wants it to end, and perhaps to run again.
-    pub(super) fn stop(&mut self, id: &ContainerId, grace: Option<Duration>, next: Next, client: Client) {
+    pub(super) fn stop(&mut self, id: &ContainerId, grace: Option<Duration>, next: Next, rest: Rest, client: Client) {
         let active = match self.active(id) {
             Ok(active) => active,
             Err(error) => return client.refuse(error),
@@ -41,11 +40,10 @@ impl Supervisor {
             Next::Start => active.starters.push(client),
         }
         let rested = matches!(active.state, State::Resting { .. });
-        active.standing.stopped_by_user = next == Next::Rest;
         if !rested {
             active.asked = Some(next);
         }
-        self.step(id, machine::Event::StopAsked(Stop { grace, next }));
+        self.step(id, machine::Event::StopAsked(Stop { grace, next, rest }));
         if next == Next::Start
             && let Some(active) = self.containers.get_mut(id).filter(|active| active.run.is_some())
         {
@@ -66,7 +64,6 @@ impl Supervisor {
             return self.answer(id);
         }
         let ends = signal == Signal::KILL || active.container.stop_signal.is_none_or(|stop| stop == signal);
-        active.standing.stopped_by_user |= ends;
         self.step(id, machine::Event::SignalAsked { signal, ends });
         if ends {
             self.write(id);

@@ -80,7 +80,7 @@ impl Engine for Logs {
     async fn start_container(&self, _: &ContainerId) -> Result<(), EngineError> {
         unreachable!()
     }
-    async fn stop_container(&self, _: &ContainerId, _: Option<Duration>) -> Result<Stopped, EngineError> {
+    async fn stop_container(&self, _: &ContainerId, _: Option<Duration>, _: Rest) -> Result<Stopped, EngineError> {
         unreachable!()
     }
     async fn kill_container(&self, _: &ContainerId, _: Signal) -> Result<(), EngineError> {

@@ -1,5 +1,6 @@
 //! Stopping, killing, pausing, removing; with a file and with nothing but a name.
 
+use xcompose::engine::Rest;
 use xcompose::planner::plan::OnFailure;
 use xcompose::planner::request::*;
 use xcompose::spec::project::Project;
@@ -99,7 +100,11 @@ fn unknown_services_are_refused_but_for_down_by_name() {
     let down = Request::down(&names(&["nope"]), Down::default());
     assert_eq!(machine.plan(&chain(), &down).unwrap_err().to_string(), "no such service: nope");
     assert!(machine.plan_by_name(&down).unwrap().is_empty());
-    for operation in [Operation::Stop { grace: None }, Operation::Pause, Operation::Start { wait: Wait::No }] {
+    for operation in [
+        Operation::Stop { grace: None, rest: Rest::UntilStarted },
+        Operation::Pause,
+        Operation::Start { wait: Wait::No },
+    ] {
         let told = machine.plan_by_name(&request(&["nope"], operation)).unwrap_err().to_string();
         assert_eq!(told, "no such service: nope");
     }

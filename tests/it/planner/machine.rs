@@ -461,7 +461,7 @@ impl Engine for Machine {
         })
     }
 
-    async fn stop_container(&self, id: &ContainerId, _: Option<Duration>) -> Result<Stopped, EngineError> {
+    async fn stop_container(&self, id: &ContainerId, _: Option<Duration>, _: Rest) -> Result<Stopped, EngineError> {
         self.note(format!("stop {}", self.name_of(id))).await?;
         self.ends(id, 143).map(|()| Stopped::InOrder)
     }

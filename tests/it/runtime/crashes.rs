@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use xcompose::engine::{ContainerId, ContainerState, Engine, Stream};
+use xcompose::engine::{ContainerId, ContainerState, Engine, Rest, Stream};
 use xcompose::runtime::cgroup::{DeviceAccess, Tree};
 use xcompose::values::restart::Restart;
 
@@ -59,7 +59,7 @@ fn a_killed_keeper_is_replaced_and_nothing_is_lost() {
     assert!(matches!(stack.exited(&id), ContainerState::Exited { status: 9, .. }), "{:?}", stack.observed(&id).state);
     assert_every_line_once(&stack, &id);
     assert_eq!(stack.pid(&bystander), pid);
-    stack.wait(stack.runtime.stop_container(&bystander, Some(Duration::ZERO))).unwrap();
+    stack.wait(stack.runtime.stop_container(&bystander, Some(Duration::ZERO), Rest::UntilStarted)).unwrap();
     assert!(matches!(stack.observed(&bystander).state, ContainerState::Exited { status: 137, .. }));
     stack.down();
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use xcompose::engine::{
-    ContainerState, Engine, EngineError, EventAction, EventQuery, LogQuery, Mount, MountSource, Stream, Subject,
+    ContainerState, Engine, EngineError, EventAction, EventQuery, LogQuery, Mount, MountSource, Rest, Stream, Subject,
     WaitFor,
 };
 use xcompose::values::health::{Health, HealthCheck, Probe};
@@ -34,12 +34,12 @@ fn a_stop_waits_for_a_program_that_handles_its_signal_and_kills_one_that_does_no
     let stack = Stack::new("stop");
     let polite = stack.run("polite", "trap 'echo bye; exit 3' TERM; echo ready; while :; do sleep 0.01; done");
     until(|| stack.output(&polite, Stream::Stdout) == "ready\n");
-    stack.wait(stack.runtime.stop_container(&polite, None)).unwrap();
+    stack.wait(stack.runtime.stop_container(&polite, None, Rest::UntilStarted)).unwrap();
     assert!(matches!(stack.observed(&polite).state, ContainerState::Exited { status: 3, .. }));
     assert_eq!(stack.output(&polite, Stream::Stdout), "ready\nbye\n");
 
     let deaf = stack.run("deaf", "sleep 1000");
-    stack.wait(stack.runtime.stop_container(&deaf, Some(Duration::from_millis(10)))).unwrap();
+    stack.wait(stack.runtime.stop_container(&deaf, Some(Duration::from_millis(10)), Rest::UntilStarted)).unwrap();
     assert!(matches!(stack.observed(&deaf).state, ContainerState::Exited { status: 137, .. }));
     stack.down();
 }
@@ -108,7 +108,7 @@ fn a_stop_in_the_pause_between_restarts_ends_them() {
     let id = stack.create(&config);
     stack.wait(stack.runtime.start_container(&id)).unwrap();
     until(|| stack.observed(&id).restart_count >= 3);
-    stack.wait(stack.runtime.stop_container(&id, None)).unwrap();
+    stack.wait(stack.runtime.stop_container(&id, None, Rest::UntilStarted)).unwrap();
     assert!(matches!(stack.observed(&id).state, ContainerState::Exited { .. }));
     stack.down();
 }
@@ -138,7 +138,7 @@ fn a_further_process_joins_a_container_and_its_code_is_told() {
     let id = stack.run("a", "echo $$ > /tmp/me; sleep 1000");
     assert_eq!(stack.exec(&id, &["sh", "-c", "cat /tmp/me; exit 5"]), ("1\n".into(), 5));
     let config = xcompose::engine::ExecConfig { command: vec!["true".into()], ..Default::default() };
-    stack.wait(stack.runtime.stop_container(&id, Some(Duration::ZERO))).unwrap();
+    stack.wait(stack.runtime.stop_container(&id, Some(Duration::ZERO), Rest::UntilStarted)).unwrap();
     let io = xcompose::engine::ProcessIo::Files { stdin: None, stdout: None, stderr: None };
     let error = stack.wait(stack.runtime.exec(&id, &config, io)).unwrap_err();
     assert!(matches!(error, EngineError::State { .. }), "{error:?}");
@@ -195,7 +195,7 @@ fn events_tell_a_life_in_order() {
     let stack = Stack::new("events");
     let mut events = stack.wait(stack.runtime.events(&stack.project, &EventQuery::default())).unwrap();
     let id = stack.run("a", "sleep 1000");
-    stack.wait(stack.runtime.stop_container(&id, Some(Duration::ZERO))).unwrap();
+    stack.wait(stack.runtime.stop_container(&id, Some(Duration::ZERO), Rest::UntilStarted)).unwrap();
     stack.wait(stack.runtime.remove_container(&id, false, true)).unwrap();
     let mut told = Vec::new();
     while told.last() != Some(&EventAction::Destroy) {

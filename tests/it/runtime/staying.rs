@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use xcompose::engine::{ContainerId, ContainerState, Engine, Event, EventAction, EventQuery, Stopped, Stream};
+use xcompose::engine::{ContainerId, ContainerState, Engine, Event, EventAction, EventQuery, Rest, Stopped, Stream};
 use xcompose::values::signal::Signal;
 
 use super::stack::{Stack, until};
@@ -46,7 +46,7 @@ fn a_process_that_cannot_see_its_stop_signal_is_killed_at_once_and_another_gets_
         stack.wait(stack.runtime.start_container(&id)).unwrap();
         id
     };
-    let stop = |id| stack.wait(stack.runtime.stop_container(id, None)).unwrap();
+    let stop = |id| stack.wait(stack.runtime.stop_container(id, None, Rest::UntilStarted)).unwrap();
     let status = |id| match stack.observed(id).state {
         ContainerState::Exited { status, .. } => status,
         other => panic!("{other:?}"),
@@ -115,7 +115,7 @@ fn who_starts_what_another_command_was_stopping_gets_it_running_again() {
     let pid = stack.pid(&id);
     // A command that is killed as soon as the stop is under way.
     stack.wait(async {
-        let stop = std::pin::pin!(stack.runtime.stop_container(&id, None));
+        let stop = std::pin::pin!(stack.runtime.stop_container(&id, None, Rest::UntilStarted));
         let begun = std::pin::pin!(async {
             let mut events = stack.runtime.events(&stack.project, &EventQuery::default()).await.unwrap();
             while !matches!(events.recv().await.unwrap().action, EventAction::Kill { .. }) {}

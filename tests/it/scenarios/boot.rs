@@ -1,7 +1,7 @@
 //! What a user asks afterwards, and what comes back: `why`, earlier runs, a restart of the machine.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -102,6 +102,39 @@ services:
     assert!(told.contains("port is already allocated") && told.contains("  ports: ['127.0.0.1:"), "{told}");
     assert!(!told.contains("  image: busybox"), "{told}");
     machine.xcompose(["down", "-t", "0"]).ok();
+}
+
+#[test]
+fn why_tells_what_keeps_a_container_from_being_made() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine(
+        "
+services:
+  away: {image: '127.0.0.1:1/no/such:1', command: [sleep, '1000']}
+  bind:
+    image: busybox
+    volumes: [{type: bind, source: ./nosuch, target: /x, bind: {create_host_path: false}}]
+  network: {image: busybox, networks: [elsewhere]}
+  volume: {image: busybox, volumes: ['elsewhere:/x']}
+  fine: {image: busybox, command: [sleep, '1000']}
+networks: {elsewhere: {external: true}}
+volumes: {elsewhere: {external: true}}
+",
+    );
+    for (service, cause, line) in [
+        ("away", "image 127.0.0.1:1/no/such:1 is not here", "compose.yaml:3:"),
+        ("bind", "nosuch does not exist, and is to be mounted at /x", "compose.yaml:6:"),
+        ("network", "network elsewhere declared as external, but could not be found", "compose.yaml:7:"),
+        ("volume", "external volume \"elsewhere\" not found", "compose.yaml:8:"),
+        ("fine", "nothing has made a container of it: xcompose up fine", ""),
+    ] {
+        let told = machine.xcompose(["why", service]).fails(1).stderr();
+        assert!(told.contains(cause) && told.contains(line), "{service}: {told}");
+        assert_eq!(machine.xcompose(["up", "-d", service]).code() == 0, service == "fine");
+    }
+    machine.xcompose(["down"]).ok();
 }
 
 #[test]
@@ -221,6 +254,44 @@ services:
 }
 
 #[test]
+fn what_a_shutdown_suspends_in_order_comes_back_and_what_a_user_stopped_does_not() {
+    if cannot_run() {
+        return;
+    }
+    let say = "echo $$0 >> /shared/ends; exit 0";
+    let machine = machine(&format!(
+        "
+x-base: &base {{image: busybox, restart: unless-stopped, volumes: ['./shared:/shared'], stop_grace_period: 1h}}
+services:
+  db:
+    <<: *base
+    command: [sh, -c, 'trap \"{say}\" TERM; touch /shared/$$0.up; while :; do sleep 0.02; done', db]
+  web:
+    <<: *base
+    command: [sh, -c, 'trap \"sleep 0.2; {say}\" TERM; touch /shared/$$0.up; while :; do sleep 0.02; done', web]
+    depends_on: [db]
+  resting: {{<<: *base, command: [sleep, '1000']}}
+  waiting: {{image: busybox, restart: always, command: ['false']}}
+"
+    ));
+    machine.write("shared/ends", "");
+    machine.xcompose(["up", "-d"]).ok();
+    machine.xcompose(["stop", "resting"]).ok();
+    let up = |service: &str| machine.project().join(format!("shared/{service}.up")).exists().then_some(());
+    eventually("both can hear", || up("db").and(up("web")));
+    machine.xcompose(["-p", "project", "suspend"]).ok();
+    assert_eq!(std::fs::read_to_string(machine.project().join("shared/ends")).unwrap(), "web\ndb\n");
+    assert_eq!(machine.xcompose(["ps", "-q"]).ok().stdout(), "");
+    restart(&machine);
+    machine.xcompose(["-p", "project", "resume"]).ok();
+    let after = machine.xcompose(["ps", "-a", "--format", "{{.Service}} {{.State}}"]).ok().stdout();
+    assert!(after.contains("db running") && after.contains("web running"), "{after}");
+    assert!(after.contains("resting exited"), "{after}");
+    assert!(!after.contains("waiting exited"), "{after}");
+    machine.xcompose(["down", "-t", "0"]).ok();
+}
+
+#[test]
 fn a_project_is_enabled_and_disabled_for_the_machine_below_a_folder() {
     let machine = Machine::new();
     let root = machine.project().join("root");
@@ -231,6 +302,10 @@ fn a_project_is_enabled_and_disabled_for_the_machine_below_a_folder() {
     let unit = std::path::Path::new(root).join("etc/systemd/system/multi-user.target.wants/xcompose-shop.service");
     let text = std::fs::read_to_string(&unit).unwrap();
     assert!(text.contains("--project-name shop resume\n"), "{text}");
+    assert!(text.contains("--project-name shop suspend\n"), "{text}");
+    let verified = Command::new("systemd-analyze").args(["verify", "--man=no"]).arg(&unit).output().unwrap();
+    let told = String::from_utf8_lossy(&verified.stderr).into_owned();
+    assert!(verified.status.success() && !told.contains("xcompose-shop"), "{told}");
     machine.xcompose(["-p", "shop", "disable", "--root", root]).ok();
     assert!(!unit.exists());
     let again = machine.xcompose(["-p", "shop", "disable", "--root", root]).ok().stdout();

@@ -168,6 +168,37 @@ fn logs_hold_every_line_and_know_their_service() {
 }
 
 #[test]
+fn a_line_of_ten_megabytes_and_bytes_of_every_kind_come_back_whole() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine(
+        "
+services:
+  odd:
+    image: busybox
+    command: [sh, -c, 'cat /bytes; head -c 10485760 /dev/zero | tr \"\\000\" x; echo; cat /bytes']
+    volumes: ['./bytes:/bytes']
+",
+    );
+    // Every pair of bytes, and an end.
+    let pairs = (0..=255_u8).flat_map(|one| (0..=255_u8).flat_map(move |other| [one, other]));
+    let bytes: Vec<u8> = pairs.chain(*b"\n").collect();
+    std::fs::write(machine.project().join("bytes"), &bytes).unwrap();
+    let long = [vec![b'x'; 10 << 20], b"\n".to_vec()].concat();
+    let whole = [&bytes[..], &long, &bytes].concat();
+    machine.xcompose(["up", "-d"]).ok();
+    let same = |told: &Finished| told.bytes() == whole;
+    let followed = machine.xcompose(["logs", "-f", "--no-log-prefix"]).ok();
+    let told = followed.bytes().strip_suffix(b"odd-1 exited with code 0\n").unwrap_or(followed.bytes());
+    assert!(told == whole, "{} of {} bytes", told.len(), whole.len());
+    assert!(same(&machine.xcompose(["logs", "--no-log-prefix"]).ok()));
+    let last = machine.xcompose(["logs", "--no-log-prefix", "--tail", "1"]).ok();
+    assert!(whole.ends_with(last.bytes()) && last.bytes().len() < bytes.len(), "{} bytes", last.bytes().len());
+    machine.xcompose(["down"]).ok();
+}
+
+#[test]
 fn run_gives_the_commands_output_and_exit_code_and_leaves_nothing_with_rm() {
     if cannot_run() {
         return;
