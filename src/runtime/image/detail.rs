@@ -10,6 +10,7 @@ use crate::engine::{EngineError, ImageDetail, ImageId, Share, Subject};
 use crate::runtime::image::digest::Digest;
 use crate::runtime::image::remove::InUse;
 use crate::runtime::image::store::{LayerArchive, Store, failed};
+use crate::runtime::image::tree::remove_tree;
 
 impl Store {
     /// Everything there is to know of an image.
@@ -68,20 +69,21 @@ impl Store {
     }
 }
 
-/// How many entries a folder has, and the bytes of disk below it; nothing if there is none. What goes meanwhile does not count.
+/// How many entries a folder has, and the bytes of disk below it; nothing if there is none. What goes meanwhile does not count,
+/// nor what lies too deep to be named.
 pub(in crate::runtime) fn weigh(folder: &Path) -> io::Result<(u64, u64)> {
     let mut seen = BTreeSet::new();
     let (mut count, mut size) = (0, 0);
     let mut stack = vec![folder.to_owned()];
     while let Some(path) = stack.pop() {
         let entries = match fs::read_dir(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) if is_out_of_sight(&error) => continue,
             other => other?,
         };
         for entry in entries {
             let entry = entry?;
             let status = match fs::symlink_metadata(entry.path()) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) if is_out_of_sight(&error) => continue,
                 other => other?,
             };
             count += u64::from(path == folder);
@@ -93,4 +95,18 @@ pub(in crate::runtime) fn weigh(folder: &Path) -> io::Result<(u64, u64)> {
         }
     }
     Ok((count, size))
+}
+
+fn is_out_of_sight(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidFilename)
+}
+
+/// Removes a file or a folder. Returns how many bytes of disk that frees.
+pub(in crate::runtime) fn remove_weighed(path: &Path) -> io::Result<u64> {
+    let size = match fs::symlink_metadata(path)? {
+        status if status.is_dir() => weigh(path)?.1,
+        status => status.blocks() * 512,
+    };
+    remove_tree(path)?;
+    Ok(size)
 }

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::runtime::image::detail::remove_weighed;
 use crate::runtime::image::digest::Digest;
 
 /// One of them, nobody else's while this lives. It stays when dropped.
@@ -48,10 +49,11 @@ impl Partial {
     }
 }
 
-/// Removes those that nobody is at work on.
-pub(super) fn sweep(folder: &Path) -> io::Result<()> {
+/// Removes those that nobody is at work on. Returns how many bytes that frees.
+pub(super) fn sweep(folder: &Path) -> io::Result<u64> {
+    let mut freed = 0;
     let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(freed),
         other => other?,
     };
     for entry in entries {
@@ -61,12 +63,12 @@ pub(super) fn sweep(folder: &Path) -> io::Result<()> {
             other => other?,
         };
         match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-            Ok(file) if is_at(&file, &path)? => fs::remove_file(&path)?,
+            Ok(file) if is_at(&file, &path)? => freed += remove_weighed(&path)?,
             Ok(_) | Err((_, Errno::EWOULDBLOCK)) => {}
             Err((_, errno)) => return Err(errno.into()),
         }
     }
-    Ok(())
+    Ok(freed)
 }
 
 fn is_at(file: &File, path: &Path) -> io::Result<bool> {

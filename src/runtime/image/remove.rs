@@ -7,12 +7,13 @@ use std::io;
 use nix::errno::Errno;
 use nix::fcntl::FlockArg;
 
-use crate::engine::{EngineError, ImageId, Subject};
+use crate::engine::{EngineError, ImageId, Pruned, Subject};
 use crate::runtime::build::cache::Made;
+use crate::runtime::image::detail::remove_weighed;
 use crate::runtime::image::digest::Digest;
 use crate::runtime::image::partial;
+use crate::runtime::image::staging;
 use crate::runtime::image::store::{LayerArchive, LayerRecord, Store, failed, find_id};
-use crate::runtime::image::tree::remove_tree;
 use crate::values::image_ref::ImageRef;
 
 /// An image that a container was made from.
@@ -63,8 +64,8 @@ impl Store {
     }
 
     /// Removes images without a name (with `all`: every image) that no container uses, the results of builds that nothing needs, and
-    /// what pulls that were cut short have left.
-    pub fn prune(&self, all: bool, used: &[InUse]) -> Result<Vec<String>, EngineError> {
+    /// what was left by whoever was cut short.
+    pub fn prune(&self, all: bool, used: &[InUse]) -> Result<Pruned, EngineError> {
         let gone = self.change(|index| {
             let unused = |id: &ImageId| used.iter().all(|user| user.image != *id);
             let gone = index.images.iter().filter(|(id, entry)| (all || entry.names.is_empty()) && unused(id));
@@ -79,14 +80,16 @@ impl Store {
                 fs::remove_file(path).map_err(failed("prune", self.subject()))?;
             }
         }
-        partial::sweep(&self.partials()).map_err(failed("prune", self.subject()))?;
-        self.collect(used)?;
-        Ok(gone.into_iter().map(|ImageId(id)| format!("Deleted: {id}")).collect())
+        let swept = staging::sweep(&self.staging()).and_then(|size| Ok(size + partial::sweep(&self.partials())?));
+        let reclaimed = swept.map_err(failed("prune", self.subject()))? + self.collect(used)?;
+        let lines = gone.into_iter().map(|ImageId(id)| format!("Deleted: {id}")).collect();
+        Ok(Pruned { lines, reclaimed })
     }
 
-    /// Removes layers and blobs that no image, container or build result needs; later, if somebody works on the store now.
-    fn collect(&self, used: &[InUse]) -> Result<(), EngineError> {
-        let Some(_lock) = self.try_alone()? else { return Ok(()) };
+    /// Removes layers and blobs that no image, container or build result needs; later, if somebody works on the store now. Returns
+    /// how many bytes that frees.
+    fn collect(&self, used: &[InUse]) -> Result<u64, EngineError> {
+        let Some(_lock) = self.try_alone()? else { return Ok(0) };
         let mut roots: BTreeSet<ImageId> = self.index()?.images.into_keys().collect();
         roots.extend(used.iter().map(|user| user.image.clone()));
         let mut layers = self.layers_used(&roots)?;
@@ -105,24 +108,23 @@ impl Store {
                 blobs.insert(blob.digest.to_string());
             }
         }
-        self.sweep(&self.layers(), &layers)?;
-        self.sweep(&self.blobs(), &blobs)
+        Ok(self.sweep(&self.layers(), &layers)? + self.sweep(&self.blobs(), &blobs)?)
     }
 
-    /// Removes what is in a folder under digests that are not among these.
-    fn sweep(&self, folder: &std::path::Path, kept: &BTreeSet<String>) -> Result<(), EngineError> {
+    /// Removes what is in a folder under digests that are not among these. Returns how many bytes that frees.
+    fn sweep(&self, folder: &std::path::Path, kept: &BTreeSet<String>) -> Result<u64, EngineError> {
         let staging = self.stage()?;
+        let mut freed = 0;
         for path in self.list_folder(folder)? {
             let Some(name) = path.file_name().and_then(|name| name.to_str()) else { continue };
             if !kept.contains(&format!("sha256:{name}")) {
                 // At once out of sight; a kill halfway leaves no half layer where a whole one is expected.
                 let away = staging.path().join(name);
-                fs::rename(&path, &away)
-                    .and_then(|()| remove_tree(&away))
-                    .map_err(failed("collect", self.subject()))?;
+                let removed = fs::rename(&path, &away).and_then(|()| remove_weighed(&away));
+                freed += removed.map_err(failed("collect", self.subject()))?;
             }
         }
-        Ok(())
+        Ok(freed)
     }
 
     fn try_alone(&self) -> Result<Option<nix::fcntl::Flock<fs::File>>, EngineError> {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 
+use crate::runtime::image::detail::remove_weighed;
 use crate::runtime::image::tree::remove_tree;
 
 /// A folder of one's own, gone when dropped.
@@ -23,17 +24,7 @@ impl Staging {
     pub(in crate::runtime) fn new(parent: &Path) -> io::Result<Staging> {
         // While it is held, nobody takes a new folder that is not locked yet for a leaving.
         let turn = lock(parent, FlockArg::LockExclusive)?;
-        let leavings: Vec<PathBuf> = fs::read_dir(parent)?.map(|entry| Ok(entry?.path())).collect::<io::Result<_>>()?;
-        let mut dead = Vec::new();
-        for path in leavings {
-            let folder = match File::open(&path) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => other?,
-            };
-            if let Some(held) = leaving(folder, &path)? {
-                dead.push((path, held));
-            }
-        }
+        let dead = leavings(parent)?;
         let id = std::process::id();
         let path = (0..).map(|number: u64| parent.join(format!("{id}-{number}"))).find(|path| !path.exists());
         let path = path.ok_or(io::ErrorKind::AlreadyExists)?;
@@ -57,6 +48,30 @@ impl Drop for Staging {
         // What is left lies until the next folder is made here.
         let _ = remove_tree(&self.path);
     }
+}
+
+/// Removes what dead processes left below `parent`. Returns how many bytes that frees.
+pub(super) fn sweep(parent: &Path) -> io::Result<u64> {
+    let turn = lock(parent, FlockArg::LockExclusive)?;
+    let dead = leavings(parent)?;
+    drop(turn);
+    dead.into_iter().map(|(path, _held)| remove_weighed(&path)).sum()
+}
+
+/// Takes what dead processes left.
+fn leavings(parent: &Path) -> io::Result<Vec<(PathBuf, Flock<File>)>> {
+    let paths = fs::read_dir(parent)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
+    let mut dead = Vec::new();
+    for path in paths {
+        let folder = match File::open(&path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            other => other?,
+        };
+        if let Some(held) = leaving(folder, &path)? {
+            dead.push((path, held));
+        }
+    }
+    Ok(dead)
 }
 
 /// Takes what lies at `path`, opened before, if its maker is dead. A maker that was just done has removed it, lock and all:

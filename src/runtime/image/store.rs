@@ -379,7 +379,7 @@ impl Store {
         self.root.join("layers")
     }
 
-    fn staging(&self) -> PathBuf {
+    pub(super) fn staging(&self) -> PathBuf {
         self.root.join("tmp")
     }
 

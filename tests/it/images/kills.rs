@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use crate::support::{Machine, busybox_archive, cannot_run, eventually};
 
@@ -64,4 +64,45 @@ fn a_killed_import_leaves_no_image_and_no_rubbish_behind() {
     machine.import_busybox();
     assert_eq!(entries(&machine.data().join("images/tmp")), [""; 0]);
     assert_eq!(entries(&machine.data().join("images/layers")).len(), 1);
+}
+
+#[test]
+fn a_killed_prune_breaks_no_image_and_the_next_one_finishes_it() {
+    if cannot_run() {
+        return;
+    }
+    let machine = Machine::new();
+    machine.import_busybox();
+    let layers = machine.data().join("images/layers");
+    let kept = entries(&layers);
+    let folder = machine.data().join("many");
+    fs::create_dir(&folder).unwrap();
+    for number in 0..3000 {
+        fs::write(folder.join(number.to_string()), [1; 5000]).unwrap();
+    }
+    let archive = Command::new("tar").arg("-C").arg(&folder).args(["-c", "."]).output().unwrap().stdout;
+    let mut import = machine.command(["image", "import", "-", "many"]).stdin(Stdio::piped()).spawn().unwrap();
+    import.stdin.take().unwrap().write_all(&archive).unwrap();
+    assert!(import.wait().unwrap().success());
+    machine.xcompose(["image", "tag", "busybox", "kept"]).ok();
+    fs::write(machine.project().join("compose.yaml"), "services: {a: {image: kept, command: sleep 9}}\n").unwrap();
+    machine.xcompose(["create"]).ok();
+    let big = entries(&layers).into_iter().find(|name| !kept.contains(name)).unwrap();
+
+    // Killed as soon as the layer is out of its place: in the midst of removing it.
+    let mut prune = machine.command(["image", "prune", "-af"]).stdout(Stdio::null()).spawn().unwrap();
+    eventually("the layer is being removed", || (!layers.join(&big).exists()).then_some(()));
+    prune.kill().unwrap();
+    prune.wait().unwrap();
+    assert!(!machine.xcompose(["image", "ls"]).ok().stdout().contains("many"));
+    machine.xcompose(["run", "--rm", "a", "true"]).ok();
+    machine.xcompose(["image", "prune", "-af"]).ok();
+    assert_eq!(entries(&machine.data().join("images/tmp")), [""; 0]);
+    assert_eq!(entries(&layers), kept);
+    // What somebody else left counts as freed by whoever takes it away.
+    fs::create_dir(machine.data().join("images/tmp/1-0")).unwrap();
+    fs::write(machine.data().join("images/tmp/1-0/half"), [1; 40_000]).unwrap();
+    let told = machine.xcompose(["image", "prune", "-f"]).ok().stdout();
+    assert!(told.starts_with("Total reclaimed space: ") && !told.contains(" 0B"), "{told}");
+    machine.xcompose(["down"]).ok();
 }
