@@ -123,7 +123,10 @@ impl<'a> Shown<'a> {
             }
             (place.clone(), known.clone())
         };
-        self.working(image, String::new());
+        if self.ui.look().progress == Mode::Tty {
+            // The last line of the step before goes.
+            self.working(image, String::new());
+        }
         self.ui.part(&PartNews { parent: format!("Image {image}"), id: place, phase, text, amount });
     }
 

@@ -36,10 +36,10 @@ pub struct Build {
     /// Additional build contexts
     #[arg(long, value_name = "NAME=PATH")]
     build_context: Vec<String>,
-    /// External cache sources (type=local,src=FOLDER)
+    /// External cache sources (an IMAGE, type=registry,ref=IMAGE or type=local,src=FOLDER)
     #[arg(long, value_name = "CACHE")]
     cache_from: Vec<String>,
-    /// Cache export destinations (type=local,dest=FOLDER)
+    /// Cache export destinations (type=inline, type=registry,ref=IMAGE or type=local,dest=FOLDER; mode=max for all stages)
     #[arg(long, value_name = "CACHE")]
     cache_to: Vec<String>,
     /// Check the Dockerfile, build nothing

@@ -91,15 +91,14 @@ impl Outside {
     }
 }
 
-/// The results that an image has with it, and its layers in the store. A name that an image has here stays that image's.
+/// The results that an image has with it, and its layers in the store.
 fn of_image(store: &Store, image: &ImageRef, is_over: &dyn Fn() -> bool) -> Result<Option<Results>, EngineError> {
-    let before = store.resolve(image)?.map(|found| found.id);
-    let Some(pulled) = pull_blocking(store, image, |_, _| (), is_over)? else { return Err(cancelled()) };
-    if let Some(before) = before.filter(|before| *before != pulled.id) {
-        store.tag(&before, image)?;
-    }
+    let text = store.unlisted(image, || {
+        let pulled = pull_blocking(store, image, |_, _| (), is_over)?.ok_or_else(cancelled)?;
+        store.document_text(&pulled.id)
+    })?;
     let unreadable = |error| during("read the results of", Path::new(&image.to_string()))(io::Error::other(error));
-    let document: ImageDocument = serde_json::from_slice(&store.document_text(&pulled.id)?).map_err(unreadable)?;
+    let document: ImageDocument = serde_json::from_slice(&text).map_err(unreadable)?;
     document.rest.get(EMBEDDED).map(|results| serde_json::from_value(results.clone()).map_err(unreadable)).transpose()
 }
 
@@ -120,8 +119,10 @@ pub(super) fn push(
     let layers: BTreeSet<String> = results.values().filter_map(|made| Some(made.layer.as_ref()?.to_string())).collect();
     document.rootfs.diff_ids = layers.into_iter().collect();
     embed(&mut document, results);
-    store.publish(staging, &document, std::slice::from_ref(image))?;
-    push_blocking(store, image).map(drop)
+    store.unlisted(image, || {
+        store.publish(staging, &document, std::slice::from_ref(image))?;
+        push_blocking(store, image).map(drop)
+    })
 }
 
 fn causes(error: &dyn std::error::Error) -> String {

@@ -129,6 +129,31 @@ impl Store {
         })
     }
 
+    /// Does something that gives an image this name, which nobody else is to see: afterwards the list is as it was before. Layers of
+    /// an image that is listed no more stay as long as the store is held.
+    pub(in crate::runtime) fn unlisted<T>(
+        &self,
+        name: &ImageRef,
+        work: impl FnOnce() -> Result<T, EngineError>,
+    ) -> Result<T, EngineError> {
+        let before = self.index()?;
+        let done = work();
+        self.change(|index| {
+            let (owner, now_named) = (before.named(name).cloned(), index.named(name).cloned());
+            if let Some(id) = now_named.filter(|id| Some(id) != owner.as_ref()) {
+                match (before.images.contains_key(&id), index.images.get_mut(&id)) {
+                    (true, Some(entry)) => entry.names.retain(|other| other != name),
+                    _ => drop(index.images.remove(&id)),
+                }
+                if let Some(entry) = owner.and_then(|owner| index.images.get_mut(&owner)) {
+                    entry.names.push(name.clone());
+                }
+            }
+            Ok(())
+        })?;
+        done
+    }
+
     /// Keeps everything of the store in place while the guard lives. Waits while somebody collects.
     pub fn hold(&self) -> Result<Hold, EngineError> {
         self.flock(FlockArg::LockShared).map(|lock| Hold { _lock: lock }).map_err(failed("lock", self.subject()))

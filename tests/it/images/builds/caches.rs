@@ -1,9 +1,11 @@
 //! Results that travel: `cache_to` and `cache_from`.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use xcompose::engine::{CacheExtent, CacheStore, Engine};
 use xcompose::runtime::Runtime;
+use xcompose::runtime::image::store::Store;
 
 use super::workshop::{Told, Workshop, read};
 use crate::images::registries::{Door, Registry};
@@ -73,12 +75,18 @@ fn an_image_takes_results_along_its_own_or_one_for_them_alone() {
         first.config.cache_to = vec![to.parse().unwrap()];
         let (image, _) = first.build(text);
         push(&first);
+        let listed = |shop: &Workshop| {
+            let images = Store::open(&shop.layout).unwrap().list().unwrap();
+            images.iter().flat_map(|image| &image.names).map(ToString::to_string).collect::<BTreeSet<_>>()
+        };
+        assert_eq!(listed(&first), [name("app:1"), "busybox".to_owned()].into(), "a cache is no image");
         let mut second = Workshop::new();
         second.config.cache_from = vec![from.parse().unwrap()];
         let (again, told) = second.build(text);
         assert_eq!(cached(&told)[..4], expected[..4], "{from}");
         assert_eq!((read(&again, "made"), read(&again, "own")), ("made\n".into(), "own\n".into()));
         assert_eq!(again.document.rootfs, image.document.rootfs);
+        assert_eq!(listed(&second), ["busybox".to_owned(), "result".to_owned()].into(), "a cache is no image");
     }
     // One that is not there is told, and the build goes on.
     let mut third = Workshop::new();

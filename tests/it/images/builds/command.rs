@@ -118,6 +118,8 @@ fn a_failing_command_tells_its_code_its_place_and_its_last_words_once() {
             said.contains("Dockerfile:2") && said.contains("last words") && said.contains("exit code: 9"),
             "{progress}: {said}"
         );
+        let begun = said.lines().filter(|line| line.starts_with("{\"id\":") && line.ends_with("\"Building\"}")).count();
+        assert_eq!(begun, usize::from(progress == "json"), "{said}");
     }
 }
 
