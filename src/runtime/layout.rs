@@ -103,9 +103,14 @@ impl Layout {
         Path::new("/run")
     }
 
+    /// A folder for each network, by id: the addresses in use there.
+    pub fn all_endpoints(&self) -> PathBuf {
+        self.run.join("networks")
+    }
+
     /// The addresses in use on one network.
     pub fn endpoints(&self, network: &str) -> PathBuf {
-        self.run.join("networks").join(network)
+        self.all_endpoints().join(network)
     }
 
     /// Every claimed container name.

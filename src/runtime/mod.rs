@@ -155,8 +155,9 @@ impl Engine for Runtime {
     ) -> Result<Box<dyn Send + Sync>, EngineError> {
         let lock = project_lock::lock(&self.layout, project, waiting).await?;
         remove::sweep_project(&self.layout, project)?;
-        // What of a killed build can't go yet is tried again by the next command.
+        // What of a killed build or removal can't go yet is tried again by the next command.
         let _ = build::run::sweep(&self.layout);
+        let _ = Networks::new(self.layout.clone()).sweep();
         Ok(lock)
     }
 

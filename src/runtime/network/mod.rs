@@ -171,6 +171,26 @@ impl Networks {
         Ok(())
     }
 
+    /// Removes the folders of networks that are no more: a removal was killed behind the record, or somebody came who had
+    /// not heard of it and was killed before he knew.
+    pub fn sweep(&self) -> Result<(), NetworkError> {
+        let all = self.layout.all_endpoints();
+        let folders = match fs::read_dir(&all) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            other => other.or_os("list", all.display().to_string())?,
+        };
+        let mut folders: Vec<_> = folders.flatten().map(|entry| entry.file_name()).collect();
+        // Only now: no folder is made before its network's record.
+        for network in self.list()? {
+            folders.retain(|folder| *folder != network.id.as_str());
+        }
+        for folder in folders {
+            let folder = all.join(folder);
+            remove_if_there(fs::remove_dir_all(&folder), &folder)?;
+        }
+        Ok(())
+    }
+
     /// Every network, by name.
     pub fn list(&self) -> Result<Vec<NetworkRecord>, NetworkError> {
         let mut networks: Vec<NetworkRecord> = read_records(&self.layout.networks())?;

@@ -54,3 +54,31 @@ fn a_torn_state_reads_as_an_end_that_nobody_knows_and_hinders_nothing() {
     machine.xcompose(["-p", "cut", "down", "-v"]).ok();
     leftovers::none(&machine, &[], &BTreeSet::new());
 }
+
+#[test]
+fn the_folder_of_a_network_whose_record_is_gone_goes_with_the_next_command_of_any_project() {
+    if cannot_run() {
+        return;
+    }
+    let machine = Machine::new();
+    machine.import_busybox();
+    machine.write("compose.yaml", STACK);
+    machine.xcompose(["-p", "cut", "up", "-d"]).ok();
+    let networks = machine.run().join("networks");
+    let folders = || fs::read_dir(&networks).unwrap().map(|entry| entry.unwrap().file_name()).collect::<BTreeSet<_>>();
+    let alive = folders();
+    assert_eq!(alive.len(), 1);
+    // Killed behind the record: what was in it is still there. Killed before it knew that there is no record.
+    for (left, file) in [("aaaaaaaaaaaa", Some("c.json")), ("bbbbbbbbbbbb", None)] {
+        fs::create_dir(networks.join(left)).unwrap();
+        if let Some(file) = file {
+            fs::write(networks.join(left).join(file), "{").unwrap();
+        }
+    }
+    machine.write("other.yaml", "services: {one: {image: busybox, command: sleep 1000, stop_signal: SIGKILL}}");
+    machine.xcompose(["-p", "other", "-f", "other.yaml", "up", "-d"]).ok();
+    assert!(folders().is_superset(&alive) && folders().len() == 2, "{:?}", folders());
+    machine.xcompose(["-p", "other", "down"]).ok();
+    machine.xcompose(["-p", "cut", "down", "-v"]).ok();
+    leftovers::none(&machine, &[], &BTreeSet::new());
+}
