@@ -14,6 +14,7 @@ use tokio::task::{AbortHandle, JoinSet};
 use crate::cli::failure::Failure;
 use crate::cli::members;
 use crate::cli::ui::logs::LogPrinter;
+use crate::cli::ui::time;
 use crate::engine::{
     ContainerId, ContainerState, Engine, EngineError, Event, EventAction, EventQuery, Labels, LogChunk, LogQuery,
     ObservedContainer,
@@ -30,6 +31,8 @@ pub struct Follower {
     project: ProjectName,
     printer: Printer,
     events: Option<mpsc::Receiver<Event>>,
+    /// Everything that happened until then is known.
+    heard: i64,
     followed: HashMap<ContainerId, Followed>,
     news: (mpsc::Sender<News>, mpsc::Receiver<News>),
     readers: JoinSet<()>,
@@ -98,6 +101,7 @@ impl Follower {
             project: project.clone(),
             printer,
             events: None,
+            heard: i64::MAX,
             followed: HashMap::new(),
             news: mpsc::channel(64),
             readers: JoinSet::new(),
@@ -107,6 +111,7 @@ impl Follower {
     /// From now on no event is missed.
     pub async fn subscribe(&mut self) -> Result<(), Failure> {
         self.events = Some(self.engine.events(&self.project, &EventQuery::default()).await?);
+        self.heard = self.heard.min(time::now());
         Ok(())
     }
 
@@ -281,6 +286,9 @@ impl Follower {
             };
             if expected && !members::one_off(labels) && ((interest.shown)(labels) || (interest.counts)(labels)) {
                 self.watch(&container.id, labels, interest, true);
+                if (interest.shown)(labels) {
+                    self.register(&container.id, container.config.name.as_str());
+                }
             }
         }
         Ok(())
@@ -304,6 +312,7 @@ impl Follower {
 
     async fn event(&mut self, event: &Event, interest: &Interest<'_>) -> Result<Seen, Failure> {
         let (id, labels) = (&event.container, &event.labels);
+        self.heard = self.heard.max(event.time);
         if members::one_off(labels) {
             return Ok(Seen::Other);
         }
@@ -343,7 +352,8 @@ impl Follower {
         restarting: bool,
         interest: &Interest<'_>,
     ) -> Result<Seen, Failure> {
-        if !self.followed.contains_key(id) {
+        // Twice, if it came as news while it was seen in the state of things.
+        if self.followed.get(id).is_none_or(|followed| followed.told >= time) {
             return Ok(Seen::Other);
         }
         self.read_rest(id, restarting.then_some(time), interest).await?;
@@ -359,7 +369,7 @@ impl Follower {
     }
 
     /// After the end of a subscription: takes the ends that were missed from the state of things, and subscribes again if
-    /// something still runs.
+    /// something still runs. What was started meanwhile is followed, too.
     pub async fn recover(&mut self, interest: &Interest<'_>) -> Result<Seen, Failure> {
         self.events = None;
         let mut observed = self.engine.observe(&self.project, &[]).await?;
@@ -368,6 +378,7 @@ impl Follower {
             self.subscribe().await?;
             observed = self.engine.observe(&self.project, &[]).await?;
         }
+        self.catch_up(self.heard, interest).await?;
         let mut seen = Seen::Other;
         let ids: Vec<ContainerId> = self.followed.keys().cloned().collect();
         for id in ids {

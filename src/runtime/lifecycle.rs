@@ -83,8 +83,17 @@ pub(super) async fn remove(runtime: &Runtime, id: &ContainerId, force: bool, vol
         runtime.ask(id, Request::Stop { id: id.clone(), grace, rest: Rest::UntilStarted }).await?;
     }
     let volumes = if volumes { remove::Volume::Remove } else { remove::Volume::Keep };
-    let id = id.clone();
-    let removed = runtime.blocking(move |layout| remove::remove(layout, &project, &id, volumes)).await?;
+    let (auto_remove, doomed) = (container.config.auto_remove, id.clone());
+    let removed = match runtime.blocking(move |layout| remove::remove(layout, &project, &doomed, volumes)).await {
+        // Made for one run, which is over: the supervisor is about to remove it by itself.
+        Err(EngineError::State { .. }) if auto_remove => {
+            return match runtime.wait_container(id, WaitFor::Removed).await {
+                Ok(_) | Err(EngineError::NotFound(_)) => Ok(()),
+                Err(error) => Err(error),
+            };
+        }
+        other => other?,
+    };
     tell(runtime, &removed, EventAction::Destroy).await;
     release_volumes(runtime, &removed)
 }

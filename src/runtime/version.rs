@@ -26,7 +26,7 @@ pub(super) fn is_older(layout: &Layout, project: &ProjectName) -> bool {
     numbers(&found) < numbers(OWN)
 }
 
-/// Has a supervisor give way to one of this program, if nobody else is connected to it.
+/// Has a supervisor give way to one of this program, if nobody has something under way with it.
 pub(super) fn replace(stream: &UnixStream, program: &Path) -> io::Result<()> {
     let program = binary(program).map_err(|error| error.errno)?;
     let message = serde_json::to_vec(&Request::GiveWay)?;

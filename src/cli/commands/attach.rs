@@ -11,7 +11,7 @@ use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::terminal::detach::Keys;
 use crate::cli::terminal::{self, End, Raw};
 use crate::cli::ui::time;
-use crate::engine::{ContainerState, EventAction, EventQuery, LogQuery, ObservedContainer};
+use crate::engine::{ContainerId, ContainerState, Event, EventAction, EventQuery, LogQuery, ObservedContainer};
 use crate::runtime::sys::terminal::resize;
 
 /// Attach local standard input, output, and error streams to a service's running container
@@ -65,8 +65,11 @@ impl Attach {
         keys: Keys,
     ) -> Result<End, Failure> {
         let (engine, id) = (context.engine(), &target.id);
-        let mut events = engine.events(project, &EventQuery::default()).await?;
-        let query = LogQuery { follow: true, since: Some(time::now()), ..LogQuery::default() };
+        let since = Some(time::now());
+        // From then on, also when the supervisor is another one meanwhile: nothing is missed.
+        let events = || async { engine.events(project, &EventQuery { since, until: None }).await };
+        let mut told = events().await?;
+        let query = LogQuery { follow: true, since, ..LogQuery::default() };
         let mut log = engine.logs(id, &query).await?;
         let input = if self.no_stdin { None } else { engine.input(id).await? };
         let terminal = if target.config.tty { input.as_ref() } else { None };
@@ -81,7 +84,7 @@ impl Attach {
         if let Some(terminal) = terminal {
             fit(terminal);
         }
-        let (mut status, mut events_last) = (None, true);
+        let mut status = None;
         loop {
             tokio::select! {
                 biased;
@@ -90,14 +93,9 @@ impl Attach {
                     // All it wrote has been shown; how it ended comes as an event.
                     None => break,
                 },
-                event = events.recv(), if events_last && status.is_none() => match event {
-                    Some(event) if event.container == *id => {
-                        if let EventAction::Die { status: code, .. } = event.action {
-                            status = Some(code);
-                        }
-                    }
-                    Some(_) => {}
-                    None => events_last = false,
+                event = told.recv(), if status.is_none() => match event {
+                    Some(event) => status = end_of(id, &event),
+                    None => told = events().await?,
                 },
                 Some(()) = left.recv() => return Ok(End::Left),
                 Some(signal) = terminal::next(&mut signals) => {
@@ -109,14 +107,29 @@ impl Attach {
                 },
             }
         }
-        while status.is_none()
-            && let Some(event) = events.recv().await
-        {
-            if let (true, EventAction::Die { status: code, .. }) = (event.container == *id, event.action) {
-                status = Some(code);
+        loop {
+            if let Some(status) = status {
+                return Ok(End::Exited(status));
+            }
+            if let Some(event) = told.recv().await {
+                status = end_of(id, &event);
+                continue;
+            }
+            let state = engine.observe(project, &[]).await?.containers.into_iter().find(|found| found.id == *id);
+            match state.map(|found| found.state) {
+                Some(ContainerState::Exited { status, .. }) => return Ok(End::Exited(status)),
+                Some(_) => told = events().await?,
+                None => return Err(Kind::ProcessLost.into()),
             }
         }
-        status.map(End::Exited).ok_or_else(|| Kind::ProcessLost.into())
+    }
+}
+
+/// How the container's run ended, if this event tells that.
+fn end_of(id: &ContainerId, event: &Event) -> Option<i32> {
+    match event.action {
+        EventAction::Die { status, .. } if event.container == *id => Some(status),
+        _ => None,
     }
 }
 

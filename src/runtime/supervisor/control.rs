@@ -114,7 +114,7 @@ pub enum Request {
     Settle,
     /// End now if nothing runs and nobody else is connected.
     Leave,
-    /// Give way to a supervisor of the newer program that comes along, unless somebody else is connected: then `Done`.
+    /// Give way to a supervisor of the newer program that comes along, unless something is under way: then `Done`.
     /// Else the connection ends with this supervisor. Every version has to understand this request as it is.
     GiveWay,
     /// To the process that this connection started.

@@ -349,6 +349,7 @@ impl Supervisor {
             Request::Exec { id, config, io } => self.exec(&id, &config, io, client),
             Request::Events => {
                 client.tell(Answer::Done);
+                self.subscribers.retain(|client| !client.is_gone());
                 self.subscribers.push(client);
             }
             Request::Names => {
@@ -383,10 +384,11 @@ impl Supervisor {
     }
 
     /// Lets a newer program take over. Supervisors may be killed at any moment, so this one is: the next one finds all it
-    /// needs on record and in the keeper's hands.
+    /// needs on record and in the keeper's hands, and whoever follows or waits turns to it. Only who has a start, a stop or
+    /// a process under way is not disturbed.
     fn give_way(&mut self, client: &Client) {
-        let others = self.clients > 1 || self.starting > 0;
-        match client.file().filter(|_| !others) {
+        let busy = self.others().saturating_sub(self.waiting()) > 1 || self.starting > 0;
+        match client.file().filter(|_| !busy) {
             Some(program) => {
                 self.link.hold(PROGRAM.to_owned(), program);
                 // It can't fail, and nothing comes behind it.
@@ -459,6 +461,13 @@ impl Supervisor {
     /// Clients that want something done; who only follows events is none.
     fn others(&self) -> usize {
         self.clients.saturating_sub(self.subscribers.iter().filter(|client| !client.is_gone()).count())
+    }
+
+    /// Clients that wait for something, and ask again if their connection ends.
+    fn waiting(&self) -> usize {
+        let waiters = self.containers.values().flat_map(|active| &active.waiters).map(|(_, client)| client);
+        let removals = self.removal_waiters.iter().map(|(_, client)| client);
+        waiters.chain(removals).filter(|client| !client.is_gone()).count()
     }
 
     /// Says its last words, and has the keeper end.

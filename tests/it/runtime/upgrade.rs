@@ -4,9 +4,10 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use xcompose::engine::{ContainerState, Engine};
+use xcompose::engine::{ContainerState, Engine, ExecConfig, ProcessIo};
 use xcompose::runtime::Runtime;
 use xcompose::runtime::layout::Layout;
+use xcompose::values::signal::Signal;
 
 use super::stack::{Stack, until};
 use crate::support::cannot_run;
@@ -74,7 +75,7 @@ fn an_older_supervisor_gives_way_to_the_program_that_asks_and_what_runs_runs_on(
 }
 
 #[test]
-fn an_older_supervisor_stays_while_somebody_else_is_connected() {
+fn an_older_supervisor_stays_while_somebody_has_a_process_with_it() {
     if cannot_run() {
         return;
     }
@@ -82,14 +83,20 @@ fn an_older_supervisor_stays_while_somebody_else_is_connected() {
     let layout = Layout::new(stack.machine.data(), stack.machine.run());
     let bystander = stack.run("bystander", "sleep 1000");
     let old = supervisor(&stack);
+    // Who follows or waits turns to the next one; who has a process can't.
     let events = stack.wait(stack.runtime.events(&stack.project, &Default::default())).unwrap();
+    let config = ExecConfig { command: ["sleep", "1000"].map(str::to_owned).to_vec(), ..Default::default() };
+    let io = ProcessIo::Files { stdin: None, stdout: None, stderr: None };
+    let process = stack.wait(stack.runtime.exec(&bystander, &config, io)).unwrap();
     call_it(&layout, &stack, "0.0.1");
     assert_eq!(stack.exec(&bystander, &["echo", "served"]).0, "served\n");
     assert_eq!(supervisor(&stack), old);
-    drop(events);
+    stack.wait(process.signals.send(Signal::KILL)).unwrap();
+    assert_eq!(stack.wait(process.status).unwrap().unwrap(), 137);
     until(|| {
         stack.exec(&bystander, &["true"]);
         supervisor(&stack) != old
     });
+    drop(events);
     stack.down();
 }

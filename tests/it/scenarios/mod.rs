@@ -12,4 +12,5 @@ pub mod leftovers;
 mod lifecycle;
 mod power_cut;
 mod readiness;
+mod upgrade;
 mod watch;
