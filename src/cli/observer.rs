@@ -92,7 +92,7 @@ impl<'a> Shown<'a> {
             Progress::Output { id, bytes } => {
                 for line in self.lines(image, &bytes) {
                     if plain {
-                        self.ui.say(&format!("{image} #{id} {line}"));
+                        self.ui.pass_on(&format!("{image} #{id} {line}"));
                     } else {
                         self.working(image, line);
                     }
@@ -193,7 +193,7 @@ impl Observer for Shown<'_> {
                 // A closed standard output is met again with the first line of a container, and told there.
                 let _ = self.ui.line(&line).and_then(|()| self.ui.flush());
             } else {
-                self.ui.say(&line);
+                self.ui.pass_on(&line);
             }
         }
     }

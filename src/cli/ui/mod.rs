@@ -22,7 +22,7 @@ use crate::cli::ui::logs::{Form, LogPrinter};
 use crate::cli::ui::menu::{Above, Menu};
 use crate::cli::ui::parts::PartNews;
 use crate::cli::ui::progress::{Mode, News, Progress, Screen};
-use crate::cli::ui::style::Ansi;
+use crate::cli::ui::style::{Ansi, visible};
 use crate::spec::diagnostic::Diagnostic;
 
 /// How output looks.
@@ -126,8 +126,13 @@ impl Ui {
         }
     }
 
-    /// Prints a line on standard error, above the progress if there is any.
+    /// Prints a line on standard error, above the progress if there is any. Whatever is quoted in it does nothing to a terminal.
     pub fn say(&self, text: &str) {
+        self.pass_on(&visible(text));
+    }
+
+    /// The same with a line of a program that was run, which may write to a terminal what it likes.
+    pub fn pass_on(&self, text: &str) {
         let mut bytes = lock(&self.progress).as_mut().map(Progress::hide).unwrap_or_default();
         bytes.extend_from_slice(text.as_bytes());
         bytes.push(b'\n');

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::cli::ui::parts::{PartLine, PartNews, Parts};
 use crate::cli::ui::phase::Phase;
-use crate::cli::ui::style;
+use crate::cli::ui::style::{self, visible};
 
 /// How progress is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,7 +107,7 @@ impl Progress {
         let row = self.rows.iter_mut().find(|row| row.news.id == part.parent);
         let fresh = row.is_some_and(|row| row.parts.news(part));
         match self.mode {
-            Mode::Plain if fresh => format!(" {} {}\n", part.id, part.text).into_bytes(),
+            Mode::Plain if fresh => visible(&format!(" {} {}\n", part.id, part.text)).into_bytes(),
             Mode::Json => part_object(part).into_bytes(),
             Mode::Plain | Mode::Tty | Mode::Quiet => Vec::new(),
         }
@@ -145,7 +145,7 @@ impl Progress {
     fn plain(&self, news: &News) -> String {
         let prefix = if self.dry_run { " DRY-RUN MODE - " } else { "" };
         let details = if news.details.is_empty() { String::new() } else { format!(" {}", news.details) };
-        format!("{prefix} {} {}{details}\n", news.id, news.text)
+        visible(&format!("{prefix} {} {}{details}\n", news.id, news.text))
     }
 
     fn json(&self, news: &News) -> String {

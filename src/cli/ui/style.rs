@@ -45,6 +45,18 @@ pub const YELLOW: &str = "33;1";
 /// Failed.
 pub const RED: &str = "31";
 
+/// A text with its control characters to be seen instead of obeyed (`␛` for an escape); ends of lines and tabs stay.
+pub fn visible(text: &str) -> String {
+    let picture = |c: char| match c {
+        '\n' | '\t' => c,
+        '\0'..'\x20' => char::from_u32(0x2400 + u32::from(c)).unwrap_or(c),
+        '\x7f' => '␡',
+        c if c.is_control() => '\u{fffd}',
+        c => c,
+    };
+    text.chars().map(picture).collect()
+}
+
 /// The text in a colour.
 pub fn coloured(text: &str, colour: &str) -> String {
     format!("\x1b[{colour}m{text}\x1b[0m")

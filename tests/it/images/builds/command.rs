@@ -124,6 +124,16 @@ fn a_failing_command_tells_its_code_its_place_and_its_last_words_once() {
 }
 
 #[test]
+fn what_a_dockerfile_quotes_does_nothing_to_a_terminal() {
+    let machine = machine();
+    for text in ["FROM scratch\nR\x1b[2JUN x\n", "FROM scratch\nCOPY a\x1b]0;b\x07 /\n", "FROM \x1b[31mx\n"] {
+        machine.write("Dockerfile", text);
+        let told = machine.xcompose(["--progress", "plain", "image", "build", "."]).fails(1).stderr();
+        assert!(told.contains('␛') && !told.contains(['\x1b', '\x07']), "{told:?}");
+    }
+}
+
+#[test]
 fn interrupted_or_killed_it_leaves_nothing_and_goes_on_where_it_was() {
     if cannot_run() {
         return;
