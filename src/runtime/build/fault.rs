@@ -40,6 +40,34 @@ impl Fault {
     }
 }
 
+/// What is wrong with a word of an instruction.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct WordError {
+    /// As it stands there; empty for the whole instruction.
+    pub(super) word: String,
+    /// What.
+    pub(super) message: String,
+}
+
+impl From<WordError> for Fault {
+    fn from(WordError { word, message }: WordError) -> Fault {
+        Fault::Wrong { word, message }
+    }
+}
+
+/// For whoever has no place to tell.
+impl From<WordError> for String {
+    fn from(error: WordError) -> String {
+        error.message
+    }
+}
+
+impl From<String> for WordError {
+    fn from(message: String) -> WordError {
+        WordError { word: String::new(), message }
+    }
+}
+
 impl From<EngineError> for Fault {
     fn from(error: EngineError) -> Fault {
         Fault::Failed(error)

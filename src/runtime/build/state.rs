@@ -5,6 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::runtime::build::expand;
+use crate::runtime::build::fault::WordError;
 use crate::runtime::build::instruction::{Command, Healthcheck};
 use crate::runtime::image::config::{Empty, History, ImageDocument, ImageHealth};
 use crate::runtime::start::environment;
@@ -62,8 +63,9 @@ impl State {
     }
 
     /// Replaces variables and takes quotes away.
-    pub(super) fn word(&self, text: &str, escape: char) -> Result<String, String> {
-        expand::word(text, escape, &|name| self.variable(name))
+    pub(super) fn word(&self, text: &str, escape: char) -> Result<String, WordError> {
+        let replaced = expand::word(text, escape, &|name| self.variable(name));
+        replaced.map_err(|message| WordError { word: text.to_owned(), message })
     }
 
     /// Replaces variables in a document, whose quotes are its own.
@@ -72,7 +74,7 @@ impl State {
     }
 
     /// Replaces variables in several texts.
-    pub(super) fn words(&self, texts: &[String], escape: char) -> Result<Vec<String>, String> {
+    pub(super) fn words(&self, texts: &[String], escape: char) -> Result<Vec<String>, WordError> {
         texts.iter().map(|text| self.word(text, escape)).collect()
     }
 
@@ -85,7 +87,7 @@ impl State {
     }
 
     /// `ENV`; all values see the environment before it.
-    pub(super) fn environment(&mut self, pairs: &[(String, String)], escape: char) -> Result<(), String> {
+    pub(super) fn environment(&mut self, pairs: &[(String, String)], escape: char) -> Result<(), WordError> {
         let mut expanded = Vec::new();
         for (name, value) in pairs {
             expanded.push((self.word(name, escape)?, self.word(value, escape)?));
@@ -102,7 +104,7 @@ impl State {
     }
 
     /// `LABEL`.
-    pub(super) fn labels(&mut self, pairs: &[(String, String)], escape: char) -> Result<(), String> {
+    pub(super) fn labels(&mut self, pairs: &[(String, String)], escape: char) -> Result<(), WordError> {
         for (name, value) in pairs {
             let (name, value) = (self.word(name, escape)?, self.word(value, escape)?);
             self.document.config.labels.insert(name, value);
@@ -111,15 +113,16 @@ impl State {
     }
 
     /// `EXPOSE`: `80`, `80/udp`, `8000-8010`.
-    pub(super) fn expose(&mut self, ports: &[String], escape: char) -> Result<(), String> {
+    pub(super) fn expose(&mut self, ports: &[String], escape: char) -> Result<(), WordError> {
         for text in self.words(ports, escape)? {
             for port in text.split_whitespace() {
                 let (range, protocol) = port.split_once('/').unwrap_or((port, "tcp"));
                 let (first, last) = range.split_once('-').unwrap_or((range, range));
-                let wrong = || {
-                    format!(
+                let wrong = || WordError {
+                    word: port.to_owned(),
+                    message: format!(
                         "invalid port {port:?}: a port is a number from 1 to 65535, or a range, and /tcp, /udp or /sctp"
-                    )
+                    ),
                 };
                 let number = |text: &str| text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(wrong);
                 let (first, last, protocol) = (number(first)?, number(last)?, protocol.to_ascii_lowercase());
@@ -136,10 +139,10 @@ impl State {
     }
 
     /// `VOLUME`.
-    pub(super) fn volumes(&mut self, paths: &[String], escape: char) -> Result<(), String> {
+    pub(super) fn volumes(&mut self, paths: &[String], escape: char) -> Result<(), WordError> {
         for path in self.words(paths, escape)? {
             if path.trim().is_empty() {
-                return Err("VOLUME names an empty path".to_owned());
+                return Err("VOLUME names an empty path".to_owned().into());
             }
             self.document.config.volumes.insert(path, Empty {});
         }
