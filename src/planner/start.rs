@@ -122,7 +122,7 @@ impl Phase<'_> {
         if let Wait::Yes { .. } = self.wait {
             for (service, members) in self.members.iter().filter(|(_, members)| !members.is_empty()) {
                 let completes = |edge: &Edge| edge.condition == Wanted::Completed;
-                self.await_ready(service, members, plan, &mut done);
+                self.await_ready(service, members.iter().filter(|member| member.starts()), plan, &mut done);
                 let condition = match self.graph.dependents(service).iter().any(|(_, edge)| completes(edge)) {
                     true => Condition::Completed,
                     false => Condition::RunningOrHealthy,
@@ -136,12 +136,16 @@ impl Phase<'_> {
     /// The steps after which a service's dependencies are as it needs them.
     fn dependencies(&self, service: &ServiceName, plan: &mut Plan, done: &mut Done) -> Result<Vec<StepId>, PlanError> {
         let mut before = Vec::new();
+        let starts = |service| self.members.get(service).into_iter().flatten().any(Member::starts);
         for (dependency, edge) in self.graph.dependencies(service) {
             let Some(members) = self.members.get(dependency) else { continue };
             let condition = match edge.condition {
                 Wanted::Started => {
                     before.extend(done.starts.get(dependency).into_iter().flatten());
-                    before.extend(self.await_ready(dependency, members, plan, done));
+                    // One that ran before need not have been ready yet.
+                    let runs = |member: &&Member| member.starts() || matches!(member.now, Now::Running(_));
+                    let awaited = members.iter().filter(|member| starts(service) && runs(member));
+                    before.extend(self.await_ready(dependency, awaited, plan, done));
                     continue;
                 }
                 Wanted::Healthy => Condition::Healthy,
@@ -161,11 +165,11 @@ impl Phase<'_> {
         Ok(before)
     }
 
-    /// The step that waits until what is started of a service is ready, where something shows that.
-    fn await_ready(
+    /// The step that waits until these members of a service are ready, where something shows that.
+    fn await_ready<'m>(
         &self,
         service: &ServiceName,
-        members: &[Member],
+        members: impl Iterator<Item = &'m Member>,
         plan: &mut Plan,
         done: &mut Done,
     ) -> Option<StepId> {
@@ -176,8 +180,7 @@ impl Phase<'_> {
         if let Some(step) = done.ready.get(service) {
             return Some(*step);
         }
-        let started = members.iter().filter(|member| member.wish != Wish::Leave);
-        let containers: Vec<Target> = started.map(|member| member.target.clone()).collect();
+        let containers: Vec<Target> = members.map(|member| member.target.clone()).collect();
         if containers.is_empty() {
             return None;
         }
@@ -232,6 +235,11 @@ impl Phase<'_> {
 }
 
 impl Member {
+    /// Whether it is started.
+    fn starts(&self) -> bool {
+        self.wish != Wish::Leave
+    }
+
     /// Whether it is in a condition, and stays so.
     fn is(&self, condition: Condition) -> bool {
         self.wish == Wish::Leave

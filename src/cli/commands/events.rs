@@ -43,7 +43,8 @@ impl Events {
                 self.print(context, &event)?;
             }
             if until.is_some_and(|until| until <= time::now()) {
-                return Ok(Exit::SUCCESS);
+                // Odd, but what scripts find with Docker Compose (Compose CLI reference, exit codes).
+                return Err(Failure::usage("EOF"));
             }
             // Whoever watched over the project was killed; what happened meanwhile is told by who comes after.
             since = since.or(Some(now));

@@ -193,7 +193,6 @@ impl Keeper {
         let mut supervisor: Option<Supervisor> = None;
         let mut pause = Duration::ZERO;
         let mut next = Instant::now();
-        let mut rested = false;
         loop {
             if supervisor.is_none() && Instant::now() >= next {
                 supervisor = self.start(layout, project).ok();
@@ -203,7 +202,6 @@ impl Keeper {
                 }
             }
             let timeout = match &supervisor {
-                Some(_) if rested => PollTimeout::NONE,
                 Some(_) => REST.into(),
                 // One more than left, since a remainder below a millisecond would make this loop spin.
                 None => {
@@ -218,14 +216,15 @@ impl Keeper {
                     let out = if untold { PollFlags::POLLOUT } else { PollFlags::empty() };
                     polled.push(PollFd::new(supervisor.link.as_fd(), PollFlags::POLLIN | out));
                 }
-                match poll(&mut polled, timeout) {
-                    // Most of what has run so far does not run again for long.
-                    Ok(0) if supervisor.is_some() => {
-                        memory::forget_beginning();
-                        rested = true;
-                    }
-                    Ok(_) => rested = false,
-                    Err(Errno::EINTR) => {}
+                let mut seen = poll(&mut polled, timeout);
+                if seen == Ok(0) && supervisor.is_some() {
+                    // Most of what has run so far does not run again for long. Straight back to waiting: every step on the
+                    // way would map again what it needs.
+                    memory::forget_beginning();
+                    seen = poll(&mut polled, PollTimeout::NONE);
+                }
+                match seen {
+                    Ok(_) | Err(Errno::EINTR) => {}
                     Err(errno) => return Err(errno).or_os("poll", "keeper"),
                 }
                 let link = polled.get(1).and_then(PollFd::revents).unwrap_or(PollFlags::empty());

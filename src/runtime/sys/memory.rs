@@ -2,6 +2,9 @@
 
 use std::ffi::c_void;
 
+/// More than the program's file has.
+const MAPPINGS: usize = 8;
+
 /// Has the allocator keep one heap for all threads: each further one would cost a quarter of a megabyte.
 ///
 /// To be called before there are threads.
@@ -16,7 +19,13 @@ pub fn forget_beginning() {
     // SAFETY: gives back memory that the allocator has free; nobody has pointers into it.
     unsafe { libc::malloc_trim(0) };
     let Ok(maps) = std::fs::read_to_string("/proc/self/smaps") else { return };
-    for (start, end) in untouched(&maps) {
+    let mut ranges = [(0, 0); MAPPINGS];
+    for (range, found) in ranges.iter_mut().zip(untouched(&maps)) {
+        *range = found;
+    }
+    drop(maps);
+    // Nothing but this from here on: what runs behind it is mapped again, with what lies around it.
+    for (start, end) in ranges {
         // SAFETY: the range is mapped from a file, can't be written, and holds no page that differs from the file, so
         // that touching it again gives the same bytes. This thread's own code comes back with its next instruction.
         unsafe { libc::madvise(start as *mut c_void, end - start, libc::MADV_DONTNEED) };

@@ -47,7 +47,17 @@ fn signs(reader: &Reader<'_>) -> Ready {
         }
         found
     });
-    Ready { declared: false, tcp, log: reader.text("log"), http, timeout: reader.duration("timeout") }
+    let log = reader.node("log").and_then(|node| {
+        let found = node.scalar_text().filter(|text| !text.is_empty());
+        if found.is_none() {
+            reader.fault(&node.at, "x-ready.log: write a part of the line that shows it");
+        }
+        found
+    });
+    if !["tcp", "log", "http"].iter().any(|sign| reader.has(sign)) {
+        reader.fault(&reader.at(), "x-ready: one of tcp, log and http has to say what shows it");
+    }
+    Ready { declared: false, tcp, log, http, timeout: reader.duration("timeout") }
 }
 
 fn port(reader: &Reader<'_>, node: &Node) -> Option<u16> {

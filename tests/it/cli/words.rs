@@ -68,7 +68,10 @@ fn events_of_the_past_are_lines_or_objects() {
     machine.xcompose(["-p", "p", "up", "-d", "web"]).ok();
     machine.xcompose(["-p", "p", "kill"]).ok();
     let events = |more: &[&str]| {
-        machine.xcompose(["-p", "p", "events", "--since", "1h", "--until", "0s"].iter().chain(more)).ok().stdout()
+        let told =
+            machine.xcompose(["-p", "p", "events", "--since", "1h", "--until", "0s"].iter().chain(more)).fails(1);
+        assert_eq!(told.stderr(), "EOF\n", "as with Docker Compose");
+        told.stdout()
     };
     let objects: Vec<serde_json::Value> =
         events(&["--json"]).lines().map(|line| serde_json::from_str(line).unwrap()).collect();

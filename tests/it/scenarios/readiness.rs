@@ -92,6 +92,9 @@ fn what_never_gets_ready_is_a_warning_that_names_it_and_holds_nobody_up() {
     let plan = machine.xcompose(["plan", "--force-recreate"]).ok().stdout();
     assert!(plan.contains("wait until late is ready: somebody listens on port 99 (needed by web)"), "{plan}");
     assert!(!plan.contains("wait until plain"), "{plan}");
+    machine.xcompose(["kill", "web"]).ok();
+    let again = machine.xcompose(["up", "-d", "web"]).ok().stderr();
+    assert!(again.contains("service \"late\" does not show"), "it ran before, and is not ready: {again}");
     let waited = machine.xcompose(["up", "--wait", "--force-recreate", "late"]).ok().stderr();
     assert!(waited.contains("service \"late\" does not show") && waited.contains("late-1 Healthy"), "{waited}");
 }
@@ -103,6 +106,9 @@ fn what_can_not_be_a_sign_is_refused_with_its_place() {
         ("soon", "x-ready: use `auto`, `false`, a port, or a mapping of tcp, log, http, timeout"),
         ("{tcp: 0}", "x-ready.tcp: a port is a number from 1 to 65535"),
         ("{http: 'ftp://x'}", "x-ready.http: write it as http://localhost:8080/path"),
+        ("{log: ''}", "x-ready.log: write a part of the line that shows it"),
+        ("{log: [a]}", "x-ready.log: write a part of the line that shows it"),
+        ("{timeout: 5s}", "x-ready: one of tcp, log and http has to say what shows it"),
         ("{tpc: 1}", "x-ready: unknown key `tpc`; there are tcp, log, http, timeout"),
     ] {
         machine.write("compose.yaml", &format!("services:\n  a:\n    image: x\n    x-ready: {ready}\n"));
