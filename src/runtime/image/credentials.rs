@@ -39,6 +39,18 @@ impl std::fmt::Debug for Credentials {
     }
 }
 
+/// What is kept of a user.
+#[derive(Clone, Copy)]
+pub enum Secret<'a> {
+    /// The password, or a token in its place.
+    Password(&'a str),
+    /// A token that is exchanged for others.
+    Identity(&'a str),
+}
+
+/// What a helper calls the user of an identity token.
+const TOKEN: &str = "<token>";
+
 /// Why credentials can't be found or kept.
 #[derive(Debug, thiserror::Error)]
 pub enum CredentialsError {
@@ -111,7 +123,7 @@ impl CredentialFile {
             let text = |field: &str| answer.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
             return Ok(match (text("Username"), text("Secret")) {
                 (_, secret) if secret.is_empty() => None,
-                (user, secret) if user == "<token>" => Some(Credentials::Identity(secret)),
+                (user, secret) if user == TOKEN => Some(Credentials::Identity(secret)),
                 (user, password) => Some(Credentials::Password { user, password }),
             });
         }
@@ -134,17 +146,24 @@ impl CredentialFile {
         Ok(Some(Credentials::Password { user: user.to_owned(), password: password.trim_end_matches('\0').to_owned() }))
     }
 
-    /// Keeps name and password for a registry. Returns whether they lie readable in the file.
-    pub fn keep(&mut self, registry: &str, user: &str, password: &str) -> Result<bool, CredentialsError> {
+    /// Keeps what a registry knows a user by. Returns whether a password lies readable in the file.
+    pub fn keep(&mut self, registry: &str, user: &str, secret: Secret<'_>) -> Result<bool, CredentialsError> {
         let key = key(registry);
         let helper = self.helper(registry);
-        let entry = match &helper {
-            Some(helper) => {
-                let text = json!({ "ServerURL": key, "Username": user, "Secret": password }).to_string();
+        let entry = match (&helper, secret) {
+            (Some(helper), secret) => {
+                let (user, secret) = match secret {
+                    Secret::Password(password) => (user, password),
+                    Secret::Identity(token) => (TOKEN, token),
+                };
+                let text = json!({ "ServerURL": key, "Username": user, "Secret": secret }).to_string();
                 ask(helper, "store", registry, &text)?;
                 json!({})
             }
-            None => json!({ "auth": STANDARD.encode(format!("{user}:{password}")) }),
+            (None, Secret::Password(password)) => json!({ "auth": STANDARD.encode(format!("{user}:{password}")) }),
+            (None, Secret::Identity(token)) => {
+                json!({ "auth": STANDARD.encode(format!("{user}:")), "identitytoken": token })
+            }
         };
         let auths = self.content.entry("auths").or_insert_with(|| json!({}));
         if let Some(auths) = auths.as_object_mut() {
@@ -153,7 +172,7 @@ impl CredentialFile {
             return Err(file_error(&self.path, "`auths` is no object"));
         }
         self.write()?;
-        Ok(helper.is_none())
+        Ok(helper.is_none() && matches!(secret, Secret::Password(_)))
     }
 
     /// Forgets a registry. Returns whether it was known.
@@ -307,7 +326,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sub/config.json");
         let mut file = CredentialFile::read(path.clone()).unwrap();
-        assert!(file.keep("reg.example:5000", "u", "p:q").unwrap());
+        assert!(file.keep("reg.example:5000", "u", Secret::Password("p:q")).unwrap());
         let mut value: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         assert_eq!(value["auths"]["reg.example:5000"]["auth"], STANDARD.encode("u:p:q"));
         value["psFormat"] = "table".into();

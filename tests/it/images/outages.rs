@@ -311,6 +311,50 @@ fn tokens_are_fetched_shown_to_the_registry_alone_and_renewed_when_old() {
 }
 
 #[test]
+fn a_service_that_gives_an_identity_token_is_never_shown_the_password_again() {
+    if cannot_run() {
+        return;
+    }
+    let image = image();
+    let registry = Scripted::new(move |asked, _| {
+        let challenge = format!(r#"Bearer realm="http://{}/token",service="reg""#, asked.headers["host"]);
+        let token = asked.headers.get("authorization").map(String::as_str);
+        match (asked.method.as_str(), asked.path.as_str()) {
+            ("GET", path) if path.starts_with("/token") => {
+                assert!(path.contains("offline_token=true") && path.contains("client_id=") && !path.contains("scope"));
+                match token {
+                    Some("Basic bWU6c2VjcmV0") => {
+                        Answer::new("200 OK", r#"{"access_token":"in","refresh_token":"kept"}"#)
+                    }
+                    _ => Answer::new("401 Unauthorized", ""),
+                }
+            }
+            ("POST", "/token") => {
+                let form = String::from_utf8_lossy(&asked.body).into_owned();
+                assert!(form.contains("grant_type=refresh_token") && form.contains("refresh_token=kept"), "{form}");
+                Answer::new("200 OK", r#"{"access_token":"in"}"#)
+            }
+            _ if token == Some("Bearer in") => image.answer(asked),
+            _ => Answer::new("401 Unauthorized", "").with("WWW-Authenticate", challenge),
+        }
+    });
+    let machine = Machine::new();
+    let mut login = command(&machine, ["login", "-u", "me", "-p", "secret", &registry.address]);
+    let told = finish(&mut login).ok();
+    assert_eq!(told.stdout(), "Login Succeeded\n");
+    assert!(!told.stderr().contains("unencrypted"), "{}", told.stderr());
+    let kept = fs::read_to_string(settings(&machine).join("config.json")).unwrap();
+    let kept: serde_json::Value = serde_json::from_str(&kept).unwrap();
+    // The name without a password, as Docker has it.
+    let expected = serde_json::json!({ "auth": "bWU6", "identitytoken": "kept" });
+    assert_eq!(kept["auths"][&registry.address], expected);
+    pull(&machine, &registry.name("app:1")).ok();
+    assert!(registry.asked_for("/token").iter().any(|asked| asked.method == "POST"));
+    let wrong = finish(&mut command(&machine, ["login", "-u", "me", "-p", "guess", &registry.address]));
+    assert!(wrong.fails(1).stderr().contains("incorrect username or password"));
+}
+
+#[test]
 fn what_is_no_image_and_what_names_missing_blobs_is_told() {
     if cannot_run() {
         return;

@@ -25,6 +25,18 @@ pub(super) enum Challenge {
     },
 }
 
+/// What is shown to a registry.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// With every request.
+    pub(super) header: HeaderValue,
+    /// Of the token service: to be shown to it instead of a password.
+    pub(super) identity: Option<String>,
+}
+
+/// What a token service knows the program as.
+const CLIENT: &str = "xcompose";
+
 impl Challenge {
     /// What an answer asks for; tokens are preferred.
     pub(super) fn of(response: &Response) -> Option<Challenge> {
@@ -57,22 +69,21 @@ impl Challenge {
         Some(Challenge::Bearer { realm: realm?, service })
     }
 
-    /// The header that answers the challenge; `None` where there is nothing to show.
+    /// What answers the challenge; `None` where there is nothing to show. Without scopes it is for logging in: then a service may
+    /// give a token that takes the password's place from now on.
     pub(super) async fn answer(
         &self,
         endpoint: &Endpoint,
         credentials: Option<&Credentials>,
         scopes: &[String],
-    ) -> Result<Option<HeaderValue>, RegistryError> {
+    ) -> Result<Option<Answer>, RegistryError> {
+        let answer = |text: &str| header(endpoint, text).map(|header| Some(Answer { header, identity: None }));
         match (self, credentials) {
-            (_, Some(Credentials::Registry(token))) => header(endpoint, &format!("Bearer {token}")).map(Some),
-            (Challenge::Basic, Some(Credentials::Password { user, password })) => {
-                header(endpoint, &basic(user, password)).map(Some)
-            }
+            (_, Some(Credentials::Registry(token))) => answer(&format!("Bearer {token}")),
+            (Challenge::Basic, Some(Credentials::Password { user, password })) => answer(&basic(user, password)),
             (Challenge::Basic, _) => Ok(None),
             (Challenge::Bearer { realm, service }, credentials) => {
-                let token = token(endpoint, realm, service.as_deref(), credentials, scopes).await?;
-                header(endpoint, &format!("Bearer {token}")).map(Some)
+                token(endpoint, realm, service.as_deref(), credentials, scopes).await.map(Some)
             }
         }
     }
@@ -84,7 +95,7 @@ async fn token(
     service: Option<&str>,
     credentials: Option<&Credentials>,
     scopes: &[String],
-) -> Result<String, RegistryError> {
+) -> Result<Answer, RegistryError> {
     let unexpected = |reason: String| RegistryError::Unexpected { host: endpoint.host.clone(), reason };
     let mut url = Url::parse(realm).map_err(|error| unexpected(format!("the token service {realm:?}: {error}")))?;
     if endpoint.base.scheme() == "https" && url.scheme() != "https" && credentials.is_some() {
@@ -96,7 +107,7 @@ async fn token(
             let mut form = url.clone();
             form.set_query(None);
             form.query_pairs_mut()
-                .extend_pairs([("grant_type", "refresh_token"), ("client_id", "xcompose"), ("refresh_token", refresh)])
+                .extend_pairs([("grant_type", "refresh_token"), ("client_id", CLIENT), ("refresh_token", refresh)])
                 .extend_pairs(service.map(|service| ("service", service)))
                 .append_pair("scope", &scopes.join(" "));
             let text = form.query().unwrap_or_default().to_owned();
@@ -109,6 +120,9 @@ async fn token(
                 query.extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
                 if let Some(Credentials::Password { user, .. }) = credentials {
                     query.append_pair("account", user);
+                    if scopes.is_empty() {
+                        query.append_pair("offline_token", "true").append_pair("client_id", CLIENT);
+                    }
                 }
             }
             let request = endpoint.client.get(url.clone());
@@ -135,13 +149,16 @@ async fn token(
         });
     }
     #[derive(Deserialize)]
-    struct Answer {
+    struct Tokens {
         token: Option<String>,
         access_token: Option<String>,
+        refresh_token: Option<String>,
     }
-    let answer: Answer = serde_json::from_slice(&text).map_err(|_| unexpected("a token that is none".to_owned()))?;
-    let token = answer.token.filter(|token| !token.is_empty()).or(answer.access_token);
-    token.ok_or_else(|| unexpected("a token that is none".to_owned()))
+    let none = || unexpected("a token that is none".to_owned());
+    let tokens: Tokens = serde_json::from_slice(&text).map_err(|_| none())?;
+    let token = tokens.token.filter(|token| !token.is_empty()).or(tokens.access_token).ok_or_else(none)?;
+    let identity = tokens.refresh_token.filter(|token| !token.is_empty());
+    Ok(Answer { header: header(endpoint, &format!("Bearer {token}"))?, identity })
 }
 
 fn basic(user: &str, password: &str) -> String {

@@ -24,7 +24,7 @@ use tokio::sync::Mutex;
 use crate::runtime::image::credentials::Credentials;
 use crate::runtime::image::digest::Digest;
 use crate::runtime::image::manifest;
-use crate::runtime::image::registry::auth::Challenge;
+use crate::runtime::image::registry::auth::{Answer, Challenge};
 use crate::runtime::image::registry::client::Endpoint;
 use crate::runtime::image::registry::error::{RegistryError, innermost, said};
 use crate::runtime::image::registry::proxy::Proxies;
@@ -66,7 +66,7 @@ pub(super) struct Repository {
     scopes: Vec<String>,
     credentials: Option<Credentials>,
     /// What is wanted of us, and what we show.
-    access: Mutex<(Option<Challenge>, Option<HeaderValue>)>,
+    access: Mutex<(Option<Challenge>, Option<Answer>)>,
 }
 
 /// A client for files of a web server, which is trusted and reached as a registry there would be, and by which proxies.
@@ -98,11 +98,10 @@ impl Repository {
         Ok(())
     }
 
-    /// Finds out whether it lets us in; its address.
-    pub(super) async fn enter(&self) -> Result<String, RegistryError> {
-        let url = self.url("v2/")?;
-        self.request(Method::GET, url.clone(), HeaderMap::new()).await?;
-        Ok(url.to_string())
+    /// Finds out whether it lets us in; what it wants to see from now on instead of the password, if it says so.
+    pub(super) async fn enter(&self) -> Result<Option<String>, RegistryError> {
+        self.request(Method::GET, self.url("v2/")?, HeaderMap::new()).await?;
+        Ok(self.access.lock().await.1.take().and_then(|answer| answer.identity))
     }
 
     /// The digest of a manifest, by tag or digest; `None` if the registry does not tell.
@@ -260,7 +259,7 @@ impl Repository {
     /// With what we have to show, where it is the registry that is asked.
     async fn authorized(&self, request: reqwest::RequestBuilder, url: &Url) -> reqwest::RequestBuilder {
         match &self.access.lock().await.1 {
-            Some(value) if self.is_ours(url) => request.header(AUTHORIZATION, value.clone()),
+            Some(answer) if self.is_ours(url) => request.header(AUTHORIZATION, answer.header.clone()),
             _ => request,
         }
     }
