@@ -7,9 +7,10 @@
 //!   volumes/NAME/{volume.json, _data}
 //!   networks/{NAME.json, NAME.leases, loopback, lock}
 //!   containers/NAME                                 a claimed name: holds the id
-//!   projects/PROJECT/containers/ID/{container.json, state.json, upper, work, etc, log}
+//!   projects/PROJECT/containers/ID/{container.json, state.json, upper, work, log}
 //! RUN (/run/xcompose, $XCOMPOSE_RUN)               gone at boot
-//!   projects/PROJECT/{lock, control.lock, control.sock, ID.stdout, ID.stderr, events/{now, before, followers}}
+//!   projects/PROJECT/{lock, control.lock, control.sock, version, events/{now, before, followers}}
+//!   projects/PROJECT/ID.{stdout, stderr, hosts, hostname, resolv.conf}
 //!   networks/ID/CONTAINER.json                      an address in use and the names it answers to
 //!   builds/ID/{hosts, hostname, resolv.conf}        a build that runs a command; locked while it lives
 //! ```
@@ -176,6 +177,11 @@ impl Layout {
     /// The named pipes of a running container's output, so that it can be read again if all its readers were killed.
     pub fn pipes(&self, project: &ProjectName, id: &ContainerId) -> [PathBuf; 2] {
         ["stdout", "stderr"].map(|name| self.running(project).join(format!("{}.{name}", id.0)))
+    }
+
+    /// A running container's `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`, which each start makes anew.
+    pub fn etc(&self, project: &ProjectName, id: &ContainerId) -> [PathBuf; 3] {
+        ["hosts", "hostname", "resolv.conf"].map(|name| self.running(project).join(format!("{}.{name}", id.0)))
     }
 
     /// What happened in a project since the machine was started.

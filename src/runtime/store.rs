@@ -3,11 +3,14 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::fcntl::{Flock, FlockArg};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+/// How the name of a text ends that is no more, and whose file the next one gets.
+const SPARE: &str = "spare";
 
 /// Replaces the file at `path` by the record, whole or not at all; the directory exists.
 ///
@@ -25,7 +28,7 @@ pub fn write<T: Serialize>(path: &Path, record: &T, durable: Durability) -> io::
             file.sync_data()?;
             return fs::rename(&temporary, path);
         }
-        replace(&temporary, path)
+        if exchange(&temporary, path)? { fs::remove_file(&temporary) } else { Ok(()) }
     });
     if written.is_err() {
         // The first failure is the one to report; what is left is only a stray temporary file.
@@ -41,16 +44,42 @@ pub fn write<T: Serialize>(path: &Path, record: &T, durable: Durability) -> io::
 
 /// Writes a record over the one that is there, into the space that this one has: on a full disk, too, it must become known
 /// what has ended, and what is to go has to be marked. One call, which the death of this process does not cut.
-fn overwrite(path: &Path, mut text: Vec<u8>) -> io::Result<()> {
+fn overwrite(path: &Path, text: Vec<u8>) -> io::Result<()> {
     let file = File::options().write(true).open(path)?;
     let there = file.metadata()?;
     if text.len() as u64 > there.blocks() * 512 {
         return Err(io::ErrorKind::StorageFull.into());
     }
+    fill(&file, text)
+}
+
+/// Writes a text over that of a file, in one call.
+fn fill(file: &File, mut text: Vec<u8>) -> io::Result<()> {
     // Blanks end a record as well as nothing does.
-    text.resize(text.len().max(usize::try_from(there.len()).unwrap_or(0)), b' ');
+    text.resize(text.len().max(usize::try_from(file.metadata()?.len()).unwrap_or(0)), b' ');
     let written = file.write_at(&text, 0)?;
     if written == text.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// Replaces a record that is changed again and again, by one process at a time, which holds its lock: like [`write`] for
+/// [`Durability::Memory`], but what was there before stays beside it, as the file that the next text is written to.
+///
+/// A file for each text costs more than the text: a file system without a journal looks for an inode that was not
+/// freed lately (`recently_deleted` in fs/ext4/ialloc.c), the longer the more were.
+pub fn rewrite<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
+    let text = serde_json::to_vec(record)?;
+    let spare = spare(path);
+    let open = File::options().create(true).truncate(false).write(true).open(&spare);
+    match open.and_then(|file| fill(&file, text.clone())).and_then(|()| exchange(&spare, path)) {
+        Err(full) if full.kind() == io::ErrorKind::StorageFull => overwrite(path, text).map_err(|_| full),
+        written => written.map(drop),
+    }
+}
+
+/// Where [`rewrite`] keeps the text before. To be removed with the record.
+pub fn spare(path: &Path) -> PathBuf {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or("record");
+    path.with_file_name(format!(".{name}.{SPARE}"))
 }
 
 /// Puts a record on disk that was written to outlast processes only, and the folder's entry for it.
@@ -59,20 +88,19 @@ pub fn persist(path: &Path) -> io::Result<()> {
     path.parent().map_or(Ok(()), |folder| File::open(folder)?.sync_data())
 }
 
-/// Gives a file another's name by swapping the two and removing what was there before.
+/// Gives a file another's name by swapping the two; whether there was another one, which has its name now.
 ///
 /// A plain rename over a file makes ext4 begin to write out the new one at once (`auto_da_alloc` in ext4(5)): for a record
 /// that need not outlast the machine that is a wait for the disk for nothing, and one more at its removal.
-fn replace(new: &Path, path: &Path) -> io::Result<()> {
-    let exchange = rustix::fs::RenameFlags::EXCHANGE;
-    match rustix::fs::renameat_with(rustix::fs::CWD, new, rustix::fs::CWD, path, exchange) {
-        Ok(()) => fs::remove_file(new),
+fn exchange(new: &Path, path: &Path) -> io::Result<bool> {
+    match rustix::fs::renameat_with(rustix::fs::CWD, new, rustix::fs::CWD, path, rustix::fs::RenameFlags::EXCHANGE) {
+        Ok(()) => Ok(true),
         // There is none yet, or this file system can't swap.
-        Err(_) => fs::rename(new, path),
+        Err(_) => fs::rename(new, path).map(|()| false),
     }
 }
 
-/// Removes what writers that were killed have left of the record at `path`. Nobody may be writing it now.
+/// Removes what writers have left of the record at `path`. Nobody may be writing it now.
 pub fn sweep(path: &Path) -> io::Result<()> {
     let (Some(folder), Some(name)) = (path.parent(), path.file_name().and_then(|name| name.to_str())) else {
         return Ok(());
@@ -81,7 +109,7 @@ pub fn sweep(path: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let number = entry.file_name().to_str().and_then(|name| name.strip_prefix(&begun)).map(str::to_owned);
-        if number.is_some_and(|number| number.bytes().all(|byte| byte.is_ascii_digit())) {
+        if number.is_some_and(|number| number == SPARE || number.bytes().all(|byte| byte.is_ascii_digit())) {
             fs::remove_file(entry.path())?;
         }
     }
@@ -173,9 +201,23 @@ mod tests {
     }
 
     #[test]
-    fn what_a_killed_writer_left_goes_and_nothing_else() {
+    fn a_record_that_is_rewritten_needs_two_files_whatever_it_says() {
         let folder = tempfile::tempdir().unwrap();
-        for name in ["a.json", ".a.json.812", ".b.json.812", ".a.json.lock"] {
+        let path = folder.path().join("record.json");
+        for text in ["short", &"long".repeat(3000), "", "a killed writer's spare is no hindrance"] {
+            rewrite(&path, &text).unwrap();
+            assert_eq!(read::<String>(&path).unwrap().as_deref(), Some(text));
+            fs::write(spare(&path), "{\"torn").unwrap();
+        }
+        let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        names.sort();
+        assert_eq!(names, [spare(&path), path]);
+    }
+
+    #[test]
+    fn what_writers_left_goes_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a.json", ".a.json.812", ".a.json.spare", ".b.json.812", ".a.json.lock"] {
             fs::write(folder.path().join(name), "").unwrap();
         }
         sweep(&folder.path().join("a.json")).unwrap();

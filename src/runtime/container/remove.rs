@@ -16,7 +16,7 @@ use crate::runtime::container::sandbox;
 use crate::runtime::image::tree::remove_tree;
 use crate::runtime::layout::Layout;
 use crate::runtime::network::Networks;
-use crate::runtime::store::{self, Durability};
+use crate::runtime::store;
 use crate::runtime::volume::Volumes;
 use crate::values::names::ProjectName;
 
@@ -37,7 +37,7 @@ pub fn remove(
     let (container, mut standing) = find::load(layout, project, id)?.ok_or_else(missing)?;
     let name = container.config.name.as_str();
     standing.state = ContainerState::Dead;
-    store::write(&layout.standing(project, id), &standing, Durability::Memory).map_err(failed("remove", name))?;
+    store::rewrite(&layout.standing(project, id), &standing).map_err(failed("remove", name))?;
     if volumes == Volume::Remove {
         for volume in &container.anonymous_volumes {
             match Volumes::open(layout).remove(volume) {
@@ -97,10 +97,11 @@ pub(super) fn unclaim(layout: &Layout, project: &ProjectName, id: &ContainerId) 
 /// Removes a container's folder, its record at the end, so that it is known until nothing else is left.
 pub(super) fn folder(layout: &Layout, project: &ProjectName, id: &ContainerId) -> io::Result<()> {
     let folder = layout.container(project, id);
-    for name in ["upper", "work", "etc", "log"] {
+    for name in ["upper", "work", "log"] {
         remove_tree(&folder.join(name))?;
     }
-    for path in [layout.container_record(project, id), layout.standing(project, id), layout.claim(id)] {
+    let standing = layout.standing(project, id);
+    for path in [layout.container_record(project, id), store::spare(&standing), standing, layout.claim(id)] {
         match fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -285,7 +285,7 @@ impl Networks {
 
     fn write_leases(&self, name: &NetworkName, leases: &Leases) -> Result<(), NetworkError> {
         let path = self.layout.leases(name);
-        Ok(store::write(&path, leases, Durability::Memory).or_os("write", path.display().to_string())?)
+        Ok(store::rewrite(&path, leases).or_os("write", path.display().to_string())?)
     }
 
     fn firewall(&self) -> MutexGuard<'_, Firewall> {

@@ -14,7 +14,7 @@ use crate::engine::{
 use crate::runtime::cgroup::{Cgroup, Usage};
 use crate::runtime::container::find::{self, failed};
 use crate::runtime::container::record::{Container, Standing};
-use crate::runtime::store::{self, Durability, now};
+use crate::runtime::store::{self, now};
 use crate::runtime::supervisor::connection::Client;
 use crate::runtime::supervisor::control::Answer;
 use crate::runtime::supervisor::deaf;
@@ -286,7 +286,7 @@ impl Supervisor {
         active.standing.boot.clone_from(&self.boot);
         let path = self.layout.standing(&self.project, id);
         // On a full disk the record tells of the past, until the next change; what we do does not depend on it.
-        let _ = store::write(&path, &active.standing, Durability::Memory);
+        let _ = store::rewrite(&path, &active.standing);
     }
 
     /// Answers everybody whose condition holds now, and forgets a container that is at rest.

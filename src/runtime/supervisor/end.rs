@@ -121,8 +121,9 @@ impl Supervisor {
     pub(super) fn put_away(&mut self, id: &ContainerId) {
         self.withdraw(id);
         self.link.release(&format!("{}/", id.0));
-        for path in self.layout.pipes(&self.project, id) {
-            // It may never have had one.
+        let (pipes, etc) = (self.layout.pipes(&self.project, id), self.layout.etc(&self.project, id));
+        for path in pipes.into_iter().chain(etc) {
+            // It may never have had it.
             let _ = std::fs::remove_file(path);
         }
         if let Some(active) = self.containers.get_mut(id) {

@@ -22,14 +22,9 @@ pub(super) fn write(
     let config = &container.config;
     if let NetworkMode::Container(other) = &config.network {
         let (project, id) = find::resolve(layout, other)?;
-        let folder = layout.container(&project, &id).join("etc");
-        return Ok(EtcFiles {
-            hosts: Some(folder.join("hosts")),
-            hostname: Some(folder.join("hostname")),
-            resolv_conf: Some(folder.join("resolv.conf")),
-        });
+        let [hosts, hostname, resolv_conf] = layout.etc(&project, &id).map(Some);
+        return Ok(EtcFiles { hosts, hostname, resolv_conf });
     }
-    let folder = layout.container(&config.project, &container.id).join("etc");
     let host = std::fs::read_to_string("/etc/resolv.conf").unwrap_or_default();
     let endpoints = connection.map(|connection| connection.endpoints.as_slice()).unwrap_or_default();
     let resolv_conf = match &config.network {
@@ -49,17 +44,14 @@ pub(super) fn write(
         extra.push((name.clone(), address));
     }
     let hosts = files::hosts(&container.hostname, config.domainname.as_deref(), &extra, endpoints);
+    let hostname = format!("{}\n", container.hostname);
+    let paths = layout.etc(&config.project, &container.id);
     let write = || -> io::Result<EtcFiles> {
-        std::fs::create_dir_all(&folder)?;
-        let put = |name, text: &str| {
-            let path = folder.join(name);
-            std::fs::write(&path, text).map(|()| Some(path))
-        };
-        Ok(EtcFiles {
-            hosts: put("hosts", &hosts)?,
-            hostname: put("hostname", &format!("{}\n", container.hostname))?,
-            resolv_conf: put("resolv.conf", &resolv_conf)?,
-        })
+        for (path, text) in paths.iter().zip([&hosts, &hostname, &resolv_conf]) {
+            std::fs::write(path, text)?;
+        }
+        let [hosts, hostname, resolv_conf] = paths.clone().map(Some);
+        Ok(EtcFiles { hosts, hostname, resolv_conf })
     };
     write().map_err(|error| failed(container, error))
 }
