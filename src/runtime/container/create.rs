@@ -22,6 +22,7 @@ use crate::runtime::image::digest::hex;
 use crate::runtime::image::store::Store;
 use crate::runtime::layout::Layout;
 use crate::runtime::network::{NetworkError, Networks};
+use crate::runtime::start::rootfs;
 use crate::runtime::store::{self, Durability, now};
 use crate::runtime::volume::Volumes;
 use crate::values::health::{HealthCheck, Probe};
@@ -42,6 +43,8 @@ pub fn create(
         .resolve(&config.image)?
         .ok_or_else(|| EngineError::NotFound(Subject::Image(config.image.to_string())))?;
     check(layout, config)?;
+    // Its files may be looked at before anything has ever been started here.
+    rootfs::make_init_layer(&layout.init_layer()).map_err(failed("create", config.name.as_str()))?;
     let inherited = match inherit {
         Some(id) => match find::by_id(layout, id)? {
             Some(project) => find::load(layout, &project, id)?.map(|(container, _)| container),

@@ -75,6 +75,7 @@ struct Scene {
     dice: Dice,
     kills: Kills,
     commands: usize,
+    upgrades: usize,
 }
 
 impl Scene {
@@ -109,10 +110,18 @@ impl Scene {
     }
 
     fn disturb(&mut self) {
-        match self.dice.below(8) {
+        match self.dice.below(9) {
             0 | 1 => self.kills.supervisors += self.slay(&self.ours("--supervisor")),
             2 | 3 => self.kills.keepers += self.slay(&self.ours("--keeper")),
             4 => self.kills.both += self.slay(&[self.ours("--keeper"), self.ours("--supervisor")].concat()),
+            // The next command is of a newer program.
+            5 => {
+                let version = self.machine.run().join("projects/project/version");
+                if version.exists() {
+                    std::fs::write(version, "\"0.0.1\"").unwrap();
+                    self.upgrades += 1;
+                }
+            }
             _ => {
                 let one = self.one_of(self.containers());
                 self.kills.containers += self.slay(&one);
@@ -202,6 +211,7 @@ fn whatever_is_killed_at_random_nothing_is_lost_and_nothing_is_left() {
         dice: Dice(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1),
         kills: Kills::default(),
         commands: 0,
+        upgrades: 0,
     };
     let begin = Instant::now();
     while begin.elapsed() < length {
@@ -209,8 +219,10 @@ fn whatever_is_killed_at_random_nothing_is_lost_and_nothing_is_left() {
         scene.disturb();
     }
 
-    let Scene { machine, kills, commands, .. } = scene;
+    let Scene { machine, kills, commands, upgrades, .. } = scene;
     machine.xcompose(["up", "-d"]).ok();
+    // Killed often, they may be in a pause of a minute.
+    machine.xcompose(["restart", "-t", "0", "web", "asker"]).ok();
     let running = || {
         let listed = machine.xcompose(["ps", "--format", "{{.Service}} {{.State}}"]).ok().stdout();
         let mut up: Vec<&str> = listed
@@ -237,5 +249,5 @@ fn whatever_is_killed_at_random_nothing_is_lost_and_nothing_is_left() {
     assert!(read == written);
     machine.xcompose(["down", "-v", "-t", "0", "--remove-orphans"]).ok();
     leftovers::none(&machine, &ids, &bridges);
-    eprintln!("seed {seed}: {commands} commands, {kills:?}, {} lines", written.len());
+    eprintln!("seed {seed}: {commands} commands, {kills:?}, {upgrades} upgrades offered, {} lines", written.len());
 }

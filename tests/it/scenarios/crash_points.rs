@@ -19,7 +19,7 @@ volumes: {data: }
 ";
 
 /// What changes the disk, the last few of them in one, since there are few of each.
-const CALLS: [&str; 6] = [
+pub(super) const CALLS: [&str; 6] = [
     "write,pwrite64",
     "mkdir,mkdirat",
     "rename,renameat,renameat2",
@@ -28,20 +28,24 @@ const CALLS: [&str; 6] = [
     "ftruncate,fdatasync,fsync,splice",
 ];
 
-/// Which of the calls are tried, from the first on.
-fn points(every: usize) -> impl Iterator<Item = usize> {
-    let all = std::env::var_os("XCOMPOSE_CRASH_POINTS").is_some_and(|text| text == "all");
-    (1..).step_by(if all { 1 } else { every })
+/// Whether every point is tried.
+pub(super) fn all() -> bool {
+    std::env::var_os("XCOMPOSE_CRASH_POINTS").is_some_and(|text| text == "all")
 }
 
-fn strace(calls: &str, number: usize) -> Command {
+/// Which of the calls are tried, from the first on.
+fn points(every: usize) -> impl Iterator<Item = usize> {
+    (1..).step_by(if all() { 1 } else { every })
+}
+
+pub(super) fn strace(calls: &str, number: usize) -> Command {
     let mut command = Command::new("strace");
     command.args(["-f", "-b", "execve", "-o", "/dev/null", "-e", &format!("trace={calls}")]);
     command.args(["-e", &format!("inject={calls}:signal=KILL:when={number}")]);
     command
 }
 
-fn stack() -> Machine {
+pub(super) fn stack() -> Machine {
     let machine = Machine::new();
     machine.import_busybox();
     machine.write("compose.yaml", STACK);
@@ -59,7 +63,7 @@ fn assert_runs(machine: &Machine, services: &[&str]) {
 }
 
 #[track_caller]
-fn assert_nothing_is_left(machine: &Machine, after: &str) {
+pub(super) fn assert_nothing_is_left(machine: &Machine, after: &str) {
     machine.xcompose(["--profile", "more", "down", "-v", "-t", "0"]).ok();
     leftovers::none(machine, &[], &Default::default());
     let claims = std::fs::read_dir(machine.data().join("containers")).unwrap();

@@ -5,6 +5,7 @@ mod chaos;
 mod copy;
 mod counter;
 mod crash_points;
+mod cut_short;
 mod faults;
 mod hello;
 mod hooks;
