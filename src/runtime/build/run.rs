@@ -180,8 +180,8 @@ impl Runner {
             // Begun here, in the machine's own network: a thread inherits its maker's, and the machine's resolver may be at its loopback.
             let names = (command.connected == Connected::Bridge).then(|| scope.spawn(move || serve_names(&container)));
             let worker = scope.spawn(move || match command.connected {
-                Connected::Bridge => self.connected(command, &sockets, listener),
-                Connected::Host | Connected::None => self.limited(command, &[], listener),
+                Connected::Bridge | Connected::None => self.connected(command, &sockets, listener),
+                Connected::Host => self.limited(command, &[], listener),
             });
             let result = worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
             let served = names.map(|names| names.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
@@ -198,7 +198,7 @@ impl Runner {
         listener: &mut dyn Listener,
     ) -> Result<Ended, RunError> {
         let mut connector = Connector::new(self.networks.clone(), Published::default())?;
-        let connection = self.connect(&mut connector)?;
+        let connection = self.connect(&mut connector, command.connected)?;
         let Connection { netns, dns, endpoints, .. } = connection;
         let (done, until) = tokio::sync::oneshot::channel();
         if let Some(sockets) = dns {
@@ -215,10 +215,10 @@ impl Runner {
         Ok(result)
     }
 
-    /// Connects to the builds' network, which another build may just be removing.
-    fn connect(&self, connector: &mut Connector) -> Result<Connection, RunError> {
+    /// Connects to the builds' network, which another build may just be removing; or to nothing but itself.
+    fn connect(&self, connector: &mut Connector, connected: Connected) -> Result<Connection, RunError> {
         let network = network_name()?;
-        let attachments = [attachment(&network)];
+        let attachments = if connected == Connected::Bridge { vec![attachment(&network)] } else { Vec::new() };
         let name = ContainerName::try_from(format!("build-{}", self.id.short()))?;
         let project = ProjectName::try_from("build")?;
         let request = ConnectRequest {
@@ -233,9 +233,11 @@ impl Runner {
         };
         let mut attempts = 0;
         loop {
-            match self.networks.create(&network_config(&network)) {
-                Ok(_) | Err(NetworkError::Exists(_)) => {}
-                Err(error) => return Err(error.into()),
+            if !attachments.is_empty() {
+                match self.networks.create(&network_config(&network)) {
+                    Ok(_) | Err(NetworkError::Exists(_)) => {}
+                    Err(error) => return Err(error.into()),
+                }
             }
             match connector.connect(&request) {
                 Err(NetworkError::NotFound(_)) if attempts < 100 => attempts += 1,
@@ -290,9 +292,8 @@ impl Runner {
             files: Vec::new(),
             etc: self.etc(command, endpoints)?,
             network: match command.connected {
-                Connected::Bridge => Network::Prepared,
+                Connected::Bridge | Connected::None => Network::Prepared,
                 Connected::Host => Network::Host,
-                Connected::None => Network::New,
             },
             ipc: Namespace::New,
             shm: Shm::Size(command.shm_size.unwrap_or(SHM_SIZE)),

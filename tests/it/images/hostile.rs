@@ -2,8 +2,12 @@
 
 use std::fs;
 use std::io::Write;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use xcompose::runtime::image::unpack::{Owner, Whiteouts, unpack};
 
 use super::raw::{Raw, chain, store};
 use crate::support::cannot_run;
@@ -251,7 +255,7 @@ fn a_name_too_deep_is_refused_and_a_tree_made_deep_by_links_goes_again() {
     if cannot_run() {
         return;
     }
-    refused(Raw::default().file(&"d/".repeat(100_000), "x"), "");
+    refused(Raw::default().file(&"d/".repeat(100_000), "x"), "lies too deep");
     let part = "d/".repeat(500);
     let mut archive = Raw::default().file(&format!("{part}x"), "x").symlink("l0", &part);
     for step in 0..8 {
@@ -263,29 +267,78 @@ fn a_name_too_deep_is_refused_and_a_tree_made_deep_by_links_goes_again() {
     refused(archive.file("../victim", "touched"), "leads out of the archive");
 }
 
+/// Whoever may write to a layer while it is unpacked can make a folder into a link and back at any moment.
+#[test]
+fn a_link_swapped_in_while_an_archive_is_unpacked_leads_nowhere_outside() {
+    if cannot_run() {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let (layer, outside, swapped) = (path("layer"), path("outside"), path("layer/swapped"));
+    for made in [&layer, &outside, &layer.join("d")] {
+        fs::create_dir(made).unwrap();
+    }
+    fs::write(outside.join("victim"), "untouched").unwrap();
+    symlink(&outside, &swapped).unwrap();
+    let mut archive = Raw::default();
+    for number in 0..4000 {
+        archive = archive
+            .file(&format!("d/sub{number}/file"), "inside")
+            .file("d/victim", "touched")
+            .symlink("d/link", "victim")
+            .file(&format!("d/.wh.{number}"), "");
+    }
+    let archive = archive.end();
+    let root = OwnedFd::from(fs::File::open(&layer).unwrap());
+    let over = AtomicBool::new(false);
+    let swaps = std::thread::scope(|scope| {
+        let swapper = scope.spawn(|| {
+            let mut swaps = 0;
+            while !over.load(Ordering::Relaxed) {
+                let flags = rustix::fs::RenameFlags::EXCHANGE;
+                swaps += u64::from(rustix::fs::renameat_with(&root, "d", &root, "swapped", flags).is_ok());
+            }
+            swaps
+        });
+        for _ in 0..3 {
+            // Whether it comes to its end is a matter of luck.
+            let _ = unpack(&archive[..], &root, Path::new(""), Whiteouts::Layer, Owner::Archive);
+        }
+        over.store(true, Ordering::Relaxed);
+        swapper.join().unwrap()
+    });
+    assert!(swaps > 0, "nothing was swapped");
+    assert_eq!(fs::read_to_string(outside.join("victim")).unwrap(), "untouched");
+    assert_eq!(fs::read_dir(&outside).unwrap().count(), 1, "something was made outside");
+}
+
 #[test]
 fn a_bomb_of_either_packing_is_stopped() {
     if cannot_run() {
         return;
     }
-    // 2 GiB of zeros in a sparse file of the test's own, so that only the packed form is ever in memory.
+    // 2 GiB of zeros, packed in pieces that are all the same, so that only the packed form is ever in memory.
     let mut header = tar::Header::new_gnu();
     header.set_path("zeros").unwrap();
     header.set_size(2 << 30);
     header.set_mode(0o644);
     header.set_cksum();
-    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
-    encoder.write_all(header.as_bytes()).unwrap();
-    let zeros = vec![0; 1 << 20];
-    for _ in 0..2 << 10 {
-        encoder.write_all(&zeros).unwrap();
+    let zeros = vec![0; 32 << 20];
+    let gzip = |bytes: &[u8]| {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
+    };
+    let zstd = |bytes: &[u8]| zstd::encode_all(bytes, 1).unwrap();
+    for pack in [&gzip as &dyn Fn(&[u8]) -> Vec<u8>, &zstd] {
+        let bomb = [pack(header.as_bytes()), pack(&zeros).repeat(64)].concat();
+        assert!(bomb.len() < 16 << 20);
+        import(&bomb, |result| {
+            let error = result.expect_err("a bomb is refused");
+            assert!(error.contains("no honest archive"), "{error}");
+        });
     }
-    let bomb = encoder.finish().unwrap();
-    assert!(bomb.len() < 1 << 20);
-    import(&bomb, |result| {
-        let error = result.expect_err("a bomb is refused");
-        assert!(error.contains("no honest archive"), "{error}");
-    });
 }
 
 #[test]

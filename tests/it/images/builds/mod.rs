@@ -368,6 +368,7 @@ fn a_command_reaches_the_machine_by_its_bridge_and_has_a_resolver() {
     assert!(told.output.contains("192.0.2.7\tfixed"), "{}", told.output);
     assert!(told.output.contains("eth0") && told.output.contains("refused"), "{}", told.output);
     shop.config.network = Some("none".into());
-    let (_, told) = shop.build("FROM busybox\nRUN ip -o link | grep -c .\n");
-    assert_eq!(told.output, "1\n", "loopback alone");
+    let (_, told) =
+        shop.build("FROM busybox\nRUN ip -o link | grep -c .; ip -o addr show lo | grep -o 'inet 127.0.0.1/8'\n");
+    assert_eq!(told.output, "1\ninet 127.0.0.1/8\n", "loopback alone, and that is up");
 }
