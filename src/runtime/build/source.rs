@@ -53,6 +53,24 @@ pub(in crate::runtime) struct Selected {
     pub(in crate::runtime) items: Vec<Item>,
 }
 
+/// What an instruction leaves out (`--exclude`).
+#[derive(Default)]
+pub(super) struct Exclude {
+    pub(super) rules: Ignore,
+    /// The folder that the patterns are relative to; without it each source is its own.
+    pub(super) from: Option<PathBuf>,
+}
+
+impl Exclude {
+    /// Whether it leaves out what is found at `path`, `below` its source.
+    fn leaves_out(&self, path: &Path, below: &Path) -> bool {
+        match &self.from {
+            Some(from) => path.strip_prefix(from).is_ok_and(|path| self.rules.excludes(path)),
+            None => self.rules.excludes(below),
+        }
+    }
+}
+
 impl Selected {
     /// Whether it is a folder.
     pub(super) fn is_folder(&self) -> bool {
@@ -67,12 +85,13 @@ impl Origin<'_> {
     }
 
     /// Everything that a source names; nothing if there is no such file.
-    pub(super) fn select(&self, source: &Wildcards, exclude: &Ignore) -> Result<Vec<Selected>, OsError> {
+    pub(super) fn select(&self, source: &Wildcards, exclude: &Exclude) -> Result<Vec<Selected>, OsError> {
         let mut found = Vec::new();
         for path in self.expand(source)? {
             let name = path.file_name().unwrap_or_default().to_owned();
             // What is named as it stands is wanted.
-            if !source.is_plain() && exclude.excludes(Path::new(&name)) {
+            let is_found = !source.is_plain() || exclude.from.is_some();
+            if is_found && exclude.leaves_out(&path, Path::new(&name)) {
                 continue;
             }
             // A source that is a link stands for what it leads to, within the root (as BuildKit).
@@ -103,7 +122,7 @@ impl Origin<'_> {
         let opened = open_directory_in(&self.root, path).or_os("open", path.display().to_string())?;
         let status = fstat(&opened).or_os("stat", path.display().to_string())?;
         let mut items = vec![Item { path: path.to_owned(), below: PathBuf::new(), status, target: None }];
-        self.walk(path, &Ignore::default(), &mut items)?;
+        self.walk(path, &Exclude::default(), &mut items)?;
         Ok(Selected { name: OsString::new(), parents: PathBuf::new(), items })
     }
 
@@ -140,7 +159,7 @@ impl Origin<'_> {
         Ok(paths)
     }
 
-    fn walk(&self, top: &Path, exclude: &Ignore, items: &mut Vec<Item>) -> Result<(), OsError> {
+    fn walk(&self, top: &Path, exclude: &Exclude, items: &mut Vec<Item>) -> Result<(), OsError> {
         let mut folders = vec![(top.to_owned(), PathBuf::new())];
         while let Some((folder, below)) = folders.pop() {
             let shown = || folder.display().to_string();
@@ -151,10 +170,10 @@ impl Origin<'_> {
                 let Some(status) = status(&opened, &name).or_os("stat", path.display().to_string())? else { continue };
                 let directory = kind(&status) == SFlag::S_IFDIR;
                 let hidden = self.hides(&path);
-                let left_out = exclude.excludes(&below);
+                let left_out = exclude.leaves_out(&path, &below);
                 if directory
                     && (!hidden || self.ignore.is_some_and(Ignore::has_exceptions))
-                    && (!left_out || exclude.has_exceptions())
+                    && (!left_out || exclude.rules.has_exceptions())
                 {
                     folders.push((path.clone(), below.clone()));
                 }

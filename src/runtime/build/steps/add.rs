@@ -4,10 +4,9 @@ use std::path::Path;
 
 use crate::runtime::build::copy::Archives;
 use crate::runtime::build::fault::Fault;
-use crate::runtime::build::ignore::Ignore;
 use crate::runtime::build::instruction::Copy;
 use crate::runtime::build::remote::{self, Fetched};
-use crate::runtime::build::source::Origin;
+use crate::runtime::build::source::{Exclude, Origin};
 use crate::runtime::build::state::State;
 use crate::runtime::build::steps::copy::{Chosen, Owners};
 use crate::runtime::build::steps::{At, Builder};
@@ -73,7 +72,7 @@ impl Builder<'_> {
             .map_err(|error| Fault::at(source, format!("{source}: {error}")))?;
         let root = open_directory(&folder).map_err(std::io::Error::from)?;
         let origin = Origin { root, ignore: None };
-        let selected = origin.select(&Wildcards::plain(Path::new("")), &Ignore::default())?;
+        let selected = origin.select(&Wildcards::plain(Path::new("")), &Exclude::default())?;
         Ok(Chosen { origin, selected, owners: Owners::Root, unpack: Archives::Kept })
     }
 

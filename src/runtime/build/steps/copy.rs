@@ -12,7 +12,7 @@ use crate::runtime::build::ignore::{self, Ignore};
 use crate::runtime::build::instruction::Copy;
 use crate::runtime::build::mode::Chmod;
 use crate::runtime::build::rootfs::{readable, writable};
-use crate::runtime::build::source::{Origin, Selected};
+use crate::runtime::build::source::{Exclude, Origin, Selected};
 use crate::runtime::build::stages::{Base, find};
 use crate::runtime::build::state::State;
 use crate::runtime::build::steps::add::Far;
@@ -138,8 +138,8 @@ impl Builder<'_> {
             return Ok(true);
         }
         let origin = self.origin(&taken)?;
-        let exclude =
-            Ignore::parse(&copy.exclude.join("\n")).map_err(|(_, message)| Fault::at("--exclude", message))?;
+        let rules = Ignore::parse(&copy.exclude.join("\n")).map_err(|(_, message)| Fault::at("--exclude", message))?;
+        let mut exclude = Exclude { rules, from: None };
         let mut selected: Vec<Selected> = Vec::new();
         for source in &sources {
             let (pivot, source_path) = match source.split_once("/./") {
@@ -149,6 +149,8 @@ impl Builder<'_> {
             let below = ignore::inside(source_path)
                 .ok_or_else(|| Fault::at(source, format!("the path {source} leads out of the build context")))?;
             let wildcards = Wildcards::parse(&below).map_err(|message| Fault::at(source, message))?;
+            // With its folders, a file is called by its path.
+            exclude.from = copy.parents.then(|| pivot.clone().unwrap_or_default());
             let mut found = origin.select(&wildcards, &exclude)?;
             // A pattern may match nothing, as an optional file's.
             if found.is_empty() && wildcards.is_plain() {
@@ -253,7 +255,7 @@ impl Builder<'_> {
         let origin = Origin { root, ignore: Some(&context.ignore) };
         let below = ignore::inside(source)
             .ok_or_else(|| Fault::at(source, format!("the path {source} leads out of the build context")))?;
-        let selected = origin.select(&Wildcards::plain(&below), &Ignore::default())?;
+        let selected = origin.select(&Wildcards::plain(&below), &Exclude::default())?;
         if selected.is_empty() {
             return Err(Fault::at(source, missing(source, &below, &origin, None)));
         }

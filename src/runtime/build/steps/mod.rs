@@ -22,12 +22,11 @@ use crate::runtime::build::copy::{Destination, Manner};
 use crate::runtime::build::dockerfile::{Dockerfile, Step};
 use crate::runtime::build::epoch;
 use crate::runtime::build::fault::{Fault, cancelled, invalid};
-use crate::runtime::build::ignore::Ignore;
 use crate::runtime::build::instruction::Instruction;
 use crate::runtime::build::outside::Outside;
 use crate::runtime::build::rootfs::{Change, writable};
 use crate::runtime::build::run::Runner;
-use crate::runtime::build::source::Origin;
+use crate::runtime::build::source::{Exclude, Origin};
 use crate::runtime::build::stages::{Base, Stage};
 use crate::runtime::build::state::State;
 use crate::runtime::build::wildcard::Wildcards;
@@ -233,7 +232,7 @@ impl<'a> Builder<'a> {
         let context = self.job.contexts.open(name)?;
         let root = open_directory(&context.folder).map_err(io::Error::from)?;
         let origin = Origin { root, ignore: Some(&context.ignore) };
-        let selected = origin.select(&Wildcards::plain(Path::new("")), &Ignore::default())?;
+        let selected = origin.select(&Wildcards::plain(Path::new("")), &Exclude::default())?;
         let mut key = Key::new("context", &[]);
         key.add(origin.digest(&selected)?.hex());
         self.layer(state, at, &key, None, |change| {

@@ -101,7 +101,8 @@ fn copies_keep_folders_leave_out_patterns_and_change_modes() {
     fs::set_permissions(shop.context.join("tool"), fs::Permissions::from_mode(0o700)).unwrap();
     let (image, _) = shop.build(
         "FROM scratch\nCOPY --parents src/*/*.c /p/\nCOPY --parents src/./b /q/\nCOPY --exclude=**/*.h --exclude=**/skip src /e/\n\
-         COPY --chmod=u=rwX,go=rX src/a tool /m/\nCOPY missing* tool /t/\nCOPY --exclude=to* s* t* /x/\n",
+         COPY --chmod=u=rwX,go=rX src/a tool /m/\nCOPY missing* tool /t/\nCOPY --exclude=to* s* t* /x/\n\
+         COPY --parents --exclude=src/b --exclude=a src /y/\n",
     );
     for path in [
         "p/src/a/one.c",
@@ -112,10 +113,11 @@ fn copies_keep_folders_leave_out_patterns_and_change_modes() {
         "m/one.h",
         "t/tool",
         "x/a/one.c",
+        "y/src/a/one.c",
     ] {
         assert!(exists(&image, path), "{path}");
     }
-    for path in ["p/src/a/one.h", "q/src", "e/a/one.h", "e/b/skip", "x/tool"] {
+    for path in ["p/src/a/one.h", "q/src", "e/a/one.h", "e/b/skip", "x/tool", "y/src/b"] {
         assert!(!exists(&image, path), "{path}");
     }
     let mode = |path| fs::metadata(find(&image, path)).unwrap().mode() & 0o7777;
