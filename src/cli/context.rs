@@ -164,13 +164,16 @@ impl<'a> Context<'a> {
     /// What the user's configuration of Docker's command line says (Compose CLI reference, §3); nothing, with a warning, if
     /// it can't be read.
     pub fn preference(&self, name: &str) -> Option<String> {
-        match CredentialFile::from_environment() {
-            Ok(file) => file.preference(name).map(str::to_owned),
-            Err(error) => {
-                self.ui().warn(&error.to_string());
-                None
-            }
-        }
+        self.docker_config()?.preference(name).map(str::to_owned)
+    }
+
+    /// The proxies that it tells commands of builds and containers, by variable.
+    pub fn proxies(&self) -> Vec<(String, String)> {
+        self.docker_config().map(|file| file.proxies()).unwrap_or_default()
+    }
+
+    fn docker_config(&self) -> Option<CredentialFile> {
+        CredentialFile::from_environment().inspect_err(|error| self.ui().warn(&error.to_string())).ok()
     }
 
     /// Whether a variable says yes (Compose CLI reference, §3: `y`, `1`, `t`, `true`).
@@ -252,6 +255,11 @@ impl<'a> Context<'a> {
         let mut project = model.project()?;
         if self.globals.compatibility || self.flag_variable("COMPOSE_COMPATIBILITY") {
             project.name_as_version_1();
+        }
+        if need == Need::Files {
+            for (name, value) in self.proxies() {
+                project.offer(&name, &value);
+            }
         }
         let apart = project.loopback || self.globals.loopback || self.flag_variable("XCOMPOSE_LOOPBACK");
         let mut stack = Stack { name: project.name.clone(), project: Some(project) };

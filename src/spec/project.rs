@@ -72,6 +72,16 @@ impl Project {
         }
     }
 
+    /// Gives containers and builds a variable that they have not been given otherwise.
+    pub fn offer(&mut self, name: &str, value: &str) {
+        for service in self.services.values_mut().chain(self.disabled.values_mut()) {
+            service.environment.entry(name.to_owned()).or_insert_with(|| Some(value.to_owned()));
+            if let Some(build) = &mut service.build {
+                build.args.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+            }
+        }
+    }
+
     /// Publishes on this address what would be published on every one, or on the machine's usual loopback address.
     pub fn publish_on(&mut self, address: IpAddr) {
         let usual = |host: IpAddr| host.is_unspecified() || host == IpAddr::from([127, 0, 0, 1]);

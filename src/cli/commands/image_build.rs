@@ -161,7 +161,8 @@ impl Build {
             let read = texts.iter().map(|text| text.parse().map_err(|error| Failure::usage(format!("{error}"))));
             read.collect::<Result<Vec<CacheStore>, Failure>>()
         };
-        let mut args = pairs(context, &["SOURCE_DATE_EPOCH".to_owned()]);
+        let mut args: BTreeMap<_, _> = context.proxies().into_iter().collect();
+        args.extend(pairs(context, &["SOURCE_DATE_EPOCH".to_owned()]));
         args.extend(pairs(context, &self.build_arg));
         Ok(BuildConfig {
             contexts,

@@ -13,6 +13,15 @@ use serde_json::{Map, Value, json};
 /// What Docker calls its own registry there.
 const DOCKER: &str = "https://index.docker.io/v1/";
 
+/// Names of proxies there, and the variables that programs look for.
+const PROXIES: [(&str, &str); 5] = [
+    ("httpProxy", "HTTP_PROXY"),
+    ("httpsProxy", "HTTPS_PROXY"),
+    ("ftpProxy", "FTP_PROXY"),
+    ("noProxy", "NO_PROXY"),
+    ("allProxy", "ALL_PROXY"),
+];
+
 /// What a registry knows us by.
 #[derive(Clone, PartialEq, Eq)]
 pub enum Credentials {
@@ -112,6 +121,17 @@ impl CredentialFile {
     /// What the user set there for the command line: `psFormat`, `detachKeys`.
     pub fn preference(&self, name: &str) -> Option<&str> {
         self.content.get(name)?.as_str().filter(|text| !text.is_empty())
+    }
+
+    /// The proxies that commands of builds and containers are told of (`proxies`), by variable, as people spell it and in small
+    /// letters. Docker's are by engine; ours are those of any.
+    pub fn proxies(&self) -> Vec<(String, String)> {
+        let given = self.content.get("proxies").and_then(|proxies| proxies.get("default"));
+        let find = |(key, variable): (&str, &str)| {
+            let value = given?.get(key)?.as_str().filter(|text| !text.is_empty())?;
+            Some([variable.to_owned(), variable.to_ascii_lowercase()].map(|name| (name, value.to_owned())))
+        };
+        PROXIES.into_iter().filter_map(find).flatten().collect()
     }
 
     /// What this registry knows us by; `None` is nobody.

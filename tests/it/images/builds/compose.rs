@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Finished, Machine, cannot_run};
+use crate::support::{Finished, Machine, cannot_run, finish};
 
 fn machine(compose: &str) -> Machine {
     let machine = Machine::new();
@@ -177,4 +177,35 @@ fn what_cannot_be_built_is_said_before_anything_is() {
     assert!(finished.stderr().contains("no builder \"unknown\" found"));
     let finished = machine.xcompose(["build", "--ssh", "x"]).fails(1);
     assert!(finished.stderr().contains("invalid ssh key \"x\""));
+}
+
+#[test]
+fn proxies_of_dockers_configuration_are_told_to_builds_and_containers_unless_they_have_their_own() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine(
+        "services: {web: {build: {context: web, args: {no_proxy: own}}, environment: {HTTP_PROXY: own}, command: env}}\n",
+    );
+    machine.write("web/Dockerfile", "FROM busybox\nRUN echo $HTTP_PROXY $http_proxy $NO_PROXY $no_proxy > /built\n");
+    let settings = machine.write(
+        "docker/config.json",
+        r#"{"proxies": {"default": {"httpProxy": "http://p:1", "noProxy": "a.example", "ftpProxy": ""}}}"#,
+    );
+    let run = |arguments: &[&str]| {
+        let mut command = machine.command(arguments);
+        finish(command.env("DOCKER_CONFIG", settings.parent().unwrap())).ok().stdout()
+    };
+    run(&["build"]);
+    let built = run(&["run", "--rm", "-T", "web", "cat", "/built"]);
+    assert_eq!(built, "http://p:1 http://p:1 a.example own\n");
+    let environment = run(&["run", "--rm", "-T", "web", "env"]);
+    let has = |line: &str| environment.lines().any(|one| one == line);
+    assert!(has("HTTP_PROXY=own") && has("http_proxy=http://p:1") && has("no_proxy=a.example"), "{environment}");
+    assert!(!environment.contains("FTP_PROXY"), "{environment}");
+    run(&["image", "build", "-t", "alone", "--no-cache", "web"]);
+    machine.write("alone.yaml", "services: {alone: {image: alone}}\n");
+    let built = run(&["-f", "alone.yaml", "run", "--rm", "-T", "alone", "cat", "/built"]);
+    assert_eq!(built, "http://p:1 http://p:1 a.example a.example\n");
+    run(&["down"]);
 }
