@@ -1,7 +1,7 @@
 //! `xcompose logs`
 
 use crate::cli::context::{Context, Need};
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::{Exit, Failure, Kind};
 use crate::cli::follow::{Follower, Interest};
 use crate::cli::members;
 use crate::cli::ui::logs::Form;
@@ -73,6 +73,11 @@ impl Logs {
         }
         let observed = context.observe(&stack).await?;
         let mut containers: Vec<_> = observed.containers.iter().filter(|found| wanted(&found.config.labels)).collect();
+        if containers.is_empty()
+            && let (true, Some(service)) = (self.index > 0, self.services.first())
+        {
+            return Err(Kind::NotRunning { service: service.clone(), index: self.index }.into());
+        }
         containers.sort_by(|a, b| a.config.name.cmp(&b.config.name));
         for container in &containers {
             follower.register(&container.id, container.config.name.as_str());

@@ -164,6 +164,8 @@ fn logs_hold_every_line_and_know_their_service() {
     lines.sort();
     assert_eq!(lines, ["talk-1  | 1", "talk-1  | 2", "talk-1  | 3", "talk-1  | oops"]);
     assert_eq!(machine.xcompose(["logs", "--tail", "1", "--no-log-prefix"]).ok().stdout().lines().count(), 1);
+    let none = machine.xcompose(["logs", "--index", "3", "talk"]).fails(1).stderr();
+    assert!(none.contains("service \"talk\" is not running container #3"), "{none}");
     machine.xcompose(["down", "-v"]).ok();
 }
 
