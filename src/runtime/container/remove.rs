@@ -31,8 +31,15 @@ pub fn remove(
     volumes: Volume,
 ) -> Result<Container, EngineError> {
     let missing = || EngineError::NotFound(Subject::Container(id.short().to_owned()));
-    let Some(_lock) = hold(&layout.container(project, id)).map_err(failed("remove", id.short()))? else {
-        return Err(EngineError::State { subject: Subject::Container(id.short().to_owned()), state: "running".into() });
+    let _lock = match hold(&layout.container(project, id)) {
+        Ok(Some(lock)) => lock,
+        Ok(None) => {
+            let subject = Subject::Container(id.short().to_owned());
+            return Err(EngineError::State { subject, state: "running".into() });
+        }
+        // Whoever else removes it, as its supervisor after its only run, was done just now.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(missing()),
+        Err(error) => return Err(failed("remove", id.short())(error)),
     };
     let (container, mut standing) = find::load(layout, project, id)?.ok_or_else(missing)?;
     let name = container.config.name.as_str();
@@ -125,11 +132,12 @@ pub fn sweep_project(layout: &Layout, project: &ProjectName) -> Result<(), Engin
 
 /// Removes what a creation or a removal that was killed has left of a container without a record; whether it is gone.
 pub fn sweep(layout: &Layout, project: &ProjectName, id: &ContainerId) -> Result<bool, EngineError> {
-    let path = layout.container(project, id);
-    if !path.exists() {
-        return Ok(true);
-    }
-    let Some(_lock) = hold(&path).map_err(failed("remove", id.short()))? else { return Ok(false) };
+    let _lock = match hold(&layout.container(project, id)) {
+        Ok(Some(lock)) => lock,
+        Ok(None) => return Ok(false),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(failed("remove", id.short())(error)),
+    };
     if find::is_made(layout, project, id).map_err(failed("read", id.short()))? {
         return Ok(false);
     }
