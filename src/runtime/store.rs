@@ -134,13 +134,28 @@ pub enum Durability {
 /// Reads a record; `None` if there is no file. An error of kind `UnexpectedEof` says that it was never wholly written
 /// (the machine lost its power); one of kind `InvalidData`, that it says something else than expected.
 pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
-    match fs::read(path) {
-        Ok(bytes) => serde_json::from_slice(&bytes).map(Some).map_err(|error| {
+    match settled(|| fs::read(path)) {
+        Ok(Ok(record)) => Ok(Some(record)),
+        Ok(Err(error)) => {
             let kind = if error.is_data() { io::ErrorKind::InvalidData } else { io::ErrorKind::UnexpectedEof };
-            io::Error::new(kind, format!("{} is damaged: {error}", path.display()))
-        }),
+            Err(io::Error::new(kind, format!("{} is damaged: {error}", path.display())))
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+/// The record in a text, which is looked at again while it is none and another one each time: the file that was opened may
+/// have become the spare of [`rewrite`], with the next text half in it.
+fn settled<T: DeserializeOwned>(mut look: impl FnMut() -> io::Result<Vec<u8>>) -> io::Result<serde_json::Result<T>> {
+    let mut last = None;
+    loop {
+        let text = look()?;
+        let record = serde_json::from_slice(&text);
+        if record.is_ok() || last.as_ref() == Some(&text) {
+            return Ok(record);
+        }
+        last = Some(text);
     }
 }
 
@@ -212,6 +227,20 @@ mod tests {
         let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         names.sort();
         assert_eq!(names, [spare(&path), path]);
+    }
+
+    #[test]
+    fn a_text_that_is_being_written_is_looked_at_again_and_a_damaged_one_once_more() {
+        let mut texts = ["{\"to", "{\"torn\": ", "\"whole\""].iter();
+        let found = settled::<String>(|| Ok(texts.next().unwrap().as_bytes().to_vec()));
+        assert_eq!(found.unwrap().unwrap(), "whole");
+        let mut looks = 0;
+        let damaged = settled::<String>(|| {
+            looks += 1;
+            Ok(b"\"half".to_vec())
+        });
+        assert!(damaged.unwrap().is_err());
+        assert_eq!(looks, 2);
     }
 
     #[test]
