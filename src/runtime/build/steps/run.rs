@@ -161,9 +161,23 @@ impl Listener for Output<'_> {
 
 impl Output<'_> {
     fn last_lines(&self) -> String {
-        let text = String::from_utf8_lossy(&self.last);
+        let text = uncoloured(&String::from_utf8_lossy(&self.last));
         let lines: Vec<&str> = text.lines().collect();
         let last = lines.len().saturating_sub(LAST_LINES);
         lines[last..].iter().map(|line| format!(" > {line}\n")).collect()
     }
+}
+
+/// Without colours, which mean nothing in a message.
+fn uncoloured(text: &str) -> String {
+    let mut parts = text.split("\x1b[");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';');
+        match rest.strip_prefix('m') {
+            Some(rest) => out.push_str(rest),
+            None => out.extend(["\x1b[", part]),
+        }
+    }
+    out
 }

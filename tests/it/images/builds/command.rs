@@ -106,7 +106,7 @@ fn a_failing_command_tells_its_code_its_place_and_its_last_words_once() {
     }
     let machine = machine();
     machine.write("compose.yaml", "name: p\nservices: {s: {build: .}}\n");
-    machine.write("Dockerfile", "FROM busybox\nRUN echo last words; exit 9\n");
+    machine.write("Dockerfile", "FROM busybox\nRUN printf '\\033[1;31mlast\\033[m words\\n'; exit 9\n");
     // Where it was not shown as it came, it is shown once.
     let quiet = machine.xcompose(["--progress", "quiet", "build"]).fails(9).stderr();
     assert_eq!(quiet.matches("> last words").count(), 1, "{quiet}");
