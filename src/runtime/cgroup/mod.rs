@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -83,10 +84,15 @@ pub struct Usage {
 const PARENT: &str = "/xcompose";
 
 impl Tree {
-    /// What this machine has.
+    /// What this machine has; looked at once a process.
     pub fn detect() -> Result<Tree, CgroupError> {
+        static FOUND: OnceLock<Tree> = OnceLock::new();
+        if let Some(found) = FOUND.get() {
+            return Ok(found.clone());
+        }
         let mounts = fs::read_to_string("/proc/self/mountinfo").or_os("read", "/proc/self/mountinfo")?;
-        from_mounts(&mounts)
+        let found = from_mounts(&mounts)?;
+        Ok(FOUND.get_or_init(|| found).clone())
     }
 
     /// The cgroup `name` below `parent` (default `/xcompose`); nothing is made.
@@ -141,7 +147,9 @@ impl Cgroup {
     pub fn join_files(&self) -> Vec<PathBuf> {
         match &self.tree {
             // By thread: joining by process waits for every processor (runtime facts: 0.15 against 3 ms).
-            Tree::V1(_) => self.folders().into_iter().map(|folder| folder.join("tasks")).collect(),
+            Tree::V1(_) => {
+                self.folders().into_iter().filter(|folder| folder.is_dir()).map(|folder| folder.join("tasks")).collect()
+            }
             Tree::V2(mount) => vec![mount.join(&self.name).join("cgroup.procs")],
         }
     }
@@ -205,13 +213,18 @@ impl Cgroup {
 
     /// The processes in it, as ids of the host.
     pub fn processes(&self) -> Result<Vec<i32>, CgroupError> {
-        let Some(folder) = self.folders().into_iter().next() else { return Ok(Vec::new()) };
-        let file = folder.join("cgroup.procs");
-        let text = match fs::read_to_string(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            other => other.or_os("read", file.display().to_string())?,
-        };
-        Ok(text.lines().filter_map(|line| line.parse().ok()).collect())
+        for folder in self.folders() {
+            let file = folder.join("cgroup.procs");
+            match fs::read_to_string(&file) {
+                // Not in this tree.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                other => {
+                    let text = other.or_os("read", file.display().to_string())?;
+                    return Ok(text.lines().filter_map(|line| line.parse().ok()).collect());
+                }
+            }
+        }
+        Ok(Vec::new())
     }
 
     /// Removes it once it is empty; a missing one is removed already.
@@ -222,13 +235,13 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Its folder in each tree, as far as they exist.
+    /// Its folder in each tree; not all of them need exist.
     fn folders(&self) -> Vec<PathBuf> {
         let mounts: Vec<&PathBuf> = match &self.tree {
             Tree::V1(mounts) => mounts.values().collect::<std::collections::BTreeSet<_>>().into_iter().collect(),
             Tree::V2(mount) => vec![mount],
         };
-        mounts.into_iter().map(|mount| mount.join(&self.name)).filter(|folder| folder.is_dir()).collect()
+        mounts.into_iter().map(|mount| mount.join(&self.name)).collect()
     }
 }
 
