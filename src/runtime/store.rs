@@ -1,7 +1,7 @@
 //! Records on disk: small JSON files, replaced whole, guarded by a lock.
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
@@ -46,6 +46,7 @@ pub fn write<T: Serialize>(path: &Path, record: &T, durable: Durability) -> io::
 /// what has ended, and what is to go has to be marked. One call, which the death of this process does not cut.
 fn overwrite(path: &Path, text: Vec<u8>) -> io::Result<()> {
     let file = File::options().write(true).open(path)?;
+    let file = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
     let there = file.metadata()?;
     if text.len() as u64 > there.blocks() * 512 {
         return Err(io::ErrorKind::StorageFull.into());
@@ -69,10 +70,22 @@ fn fill(file: &File, mut text: Vec<u8>) -> io::Result<()> {
 pub fn rewrite<T: Serialize>(path: &Path, record: &T) -> io::Result<()> {
     let text = serde_json::to_vec(record)?;
     let spare = spare(path);
-    let open = File::options().create(true).truncate(false).write(true).open(&spare);
-    match open.and_then(|file| fill(&file, text.clone())).and_then(|()| exchange(&spare, path)) {
+    match put(&spare, &text).and_then(|()| exchange(&spare, path)) {
         Err(full) if full.kind() == io::ErrorKind::StorageFull => overwrite(path, text).map_err(|_| full),
         written => written.map(drop),
+    }
+}
+
+/// Writes the next text, with its file held alone, into the spare: not into one that somebody has opened while it was the
+/// record and still reads, which is left to him.
+fn put(spare: &Path, text: &[u8]) -> io::Result<()> {
+    loop {
+        let file = File::options().create(true).truncate(false).write(true).open(spare)?;
+        match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(file) => return fill(&file, text.to_vec()),
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => fs::remove_file(spare)?,
+            Err((_, errno)) => return Err(errno.into()),
+        }
     }
 }
 
@@ -134,7 +147,7 @@ pub enum Durability {
 /// Reads a record; `None` if there is no file. An error of kind `UnexpectedEof` says that it was never wholly written
 /// (the machine lost its power); one of kind `InvalidData`, that it says something else than expected.
 pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
-    match settled(|| fs::read(path)) {
+    match settled(|| text(path)) {
         Ok(Ok(record)) => Ok(Some(record)),
         Ok(Err(error)) => {
             let kind = if error.is_data() { io::ErrorKind::InvalidData } else { io::ErrorKind::UnexpectedEof };
@@ -145,8 +158,24 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> io::Result<Option<T>> {
     }
 }
 
+/// The text of a record, which nobody writes meanwhile.
+fn text(path: &Path) -> io::Result<Vec<u8>> {
+    loop {
+        match Flock::lock(File::open(path)?, FlockArg::LockSharedNonblock) {
+            Ok(mut file) => {
+                let mut text = Vec::new();
+                file.read_to_end(&mut text)?;
+                return Ok(text);
+            }
+            // Since it was opened it has become the spare of [`rewrite`]; the record is another file now.
+            Err((_, nix::errno::Errno::EWOULDBLOCK)) => std::thread::yield_now(),
+            Err((_, errno)) => return Err(errno.into()),
+        }
+    }
+}
+
 /// The record in a text, which is looked at again while it is none and another one each time: the file that was opened may
-/// have become the spare of [`rewrite`], with the next text half in it.
+/// have become the spare, in which a killed writer left half a text.
 fn settled<T: DeserializeOwned>(mut look: impl FnMut() -> io::Result<Vec<u8>>) -> io::Result<serde_json::Result<T>> {
     let mut last = None;
     loop {
@@ -227,6 +256,28 @@ mod tests {
         let mut names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
         names.sort();
         assert_eq!(names, [spare(&path), path]);
+    }
+
+    #[test]
+    fn who_reads_sees_one_text_however_fast_others_are_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record.json");
+        let texts = |number: usize| vec![number; 1 + number % 200];
+        rewrite(&path, &texts(0)).unwrap();
+        let done = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let look = || {
+                while !done.load(std::sync::atomic::Ordering::Relaxed) {
+                    let found: Vec<usize> = read(&path).unwrap().unwrap();
+                    assert_eq!(found, texts(found[0]));
+                }
+            };
+            let readers = [scope.spawn(look), scope.spawn(look), scope.spawn(look)];
+            let written = (0..20_000).try_for_each(|number| rewrite(&path, &texts(number)));
+            done.store(true, std::sync::atomic::Ordering::Relaxed);
+            written.unwrap();
+            readers.into_iter().for_each(|reader| reader.join().unwrap());
+        });
     }
 
     #[test]
