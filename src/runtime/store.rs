@@ -262,18 +262,19 @@ mod tests {
     fn who_reads_sees_one_text_however_fast_others_are_written() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("record.json");
-        let texts = |number: usize| vec![number; 1 + number % 200];
+        // Of one length and more than a page: half of one and half of another are a record.
+        let texts = |number: usize| vec![10_000 + number; 3_000];
         rewrite(&path, &texts(0)).unwrap();
         let done = std::sync::atomic::AtomicBool::new(false);
         std::thread::scope(|scope| {
             let look = || {
                 while !done.load(std::sync::atomic::Ordering::Relaxed) {
                     let found: Vec<usize> = read(&path).unwrap().unwrap();
-                    assert_eq!(found, texts(found[0]));
+                    assert!(found.iter().all(|number| *number == found[0]), "two texts in one");
                 }
             };
             let readers = [scope.spawn(look), scope.spawn(look), scope.spawn(look)];
-            let written = (0..20_000).try_for_each(|number| rewrite(&path, &texts(number)));
+            let written = (0..2_000).try_for_each(|number| rewrite(&path, &texts(number)));
             done.store(true, std::sync::atomic::Ordering::Relaxed);
             written.unwrap();
             readers.into_iter().for_each(|reader| reader.join().unwrap());
