@@ -7,10 +7,10 @@
 //!   volumes/NAME/{volume.json, _data}
 //!   networks/{NAME.json, NAME.leases, loopback, lock}
 //!   containers/NAME                                 a claimed name: holds the id
-//!   projects/PROJECT/containers/ID/{container.json, state.json, upper, work, log}
+//!   projects/PROJECT/containers/ID/{container.json, state.json, upper, work, etc, log}
 //! RUN (/run/xcompose, $XCOMPOSE_RUN)               gone at boot
 //!   projects/PROJECT/{lock, control.lock, control.sock, version, events/{now, before, followers}}
-//!   projects/PROJECT/ID.{stdout, stderr, hosts, hostname, resolv.conf}
+//!   projects/PROJECT/ID.{stdout, stderr}
 //!   networks/ID/CONTAINER.json                      an address in use and the names it answers to
 //!   builds/ID/{hosts, hostname, resolv.conf}        a build that runs a command; locked while it lives
 //! ```
@@ -179,9 +179,10 @@ impl Layout {
         ["stdout", "stderr"].map(|name| self.running(project).join(format!("{}.{name}", id.0)))
     }
 
-    /// A running container's `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`, which each start makes anew.
+    /// A container's `/etc/hosts`, `/etc/hostname` and `/etc/resolv.conf`, which each start makes anew. Not below RUN: they are
+    /// the container's to write to, and could fill that.
     pub fn etc(&self, project: &ProjectName, id: &ContainerId) -> [PathBuf; 3] {
-        ["hosts", "hostname", "resolv.conf"].map(|name| self.running(project).join(format!("{}.{name}", id.0)))
+        ["hosts", "hostname", "resolv.conf"].map(|name| self.container(project, id).join("etc").join(name))
     }
 
     /// What happened in a project since the machine was started.

@@ -43,7 +43,7 @@ pub fn write<T: Serialize>(path: &Path, record: &T, durable: Durability) -> io::
 }
 
 /// Writes a record over the one that is there, into the space that this one has: on a full disk, too, it must become known
-/// what has ended, and what is to go has to be marked. One call, which the death of this process does not cut.
+/// what has ended, and what is to go has to be marked. One call, which the death of this process cuts at most between two pages.
 fn overwrite(path: &Path, text: Vec<u8>) -> io::Result<()> {
     let file = File::options().write(true).open(path)?;
     let file = Flock::lock(file, FlockArg::LockExclusive).map_err(|(_, errno)| errno)?;
@@ -59,7 +59,8 @@ fn fill(file: &File, mut text: Vec<u8>) -> io::Result<()> {
     // Blanks end a record as well as nothing does.
     text.resize(text.len().max(usize::try_from(file.metadata()?.len()).unwrap_or(0)), b' ');
     let written = file.write_at(&text, 0)?;
-    if written == text.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    // There was room for a part of it.
+    if written == text.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
 }
 
 /// Replaces a record that is changed again and again, by one process at a time, which holds its lock: like [`write`] for

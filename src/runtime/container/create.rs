@@ -305,7 +305,7 @@ fn folder(layout: &Layout, container: &Container) -> io::Result<Flock<File>> {
     let folder = layout.container(project, &container.id);
     DirBuilder::new().mode(0o710).create(&folder)?;
     let lock = Flock::lock(File::open(&folder)?, FlockArg::LockExclusiveNonblock).map_err(|(_, errno)| errno)?;
-    for (name, mode) in [("upper", 0o755), ("work", 0o700), ("log", 0o700)] {
+    for (name, mode) in [("upper", 0o755), ("work", 0o700), ("etc", 0o755), ("log", 0o700)] {
         DirBuilder::new().mode(mode).create(folder.join(name))?;
     }
     Ok(lock)

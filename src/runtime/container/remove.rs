@@ -104,7 +104,7 @@ pub(super) fn unclaim(layout: &Layout, project: &ProjectName, id: &ContainerId) 
 /// Removes a container's folder, its record at the end, so that it is known until nothing else is left.
 pub(super) fn folder(layout: &Layout, project: &ProjectName, id: &ContainerId) -> io::Result<()> {
     let folder = layout.container(project, id);
-    for name in ["upper", "work", "log"] {
+    for name in ["upper", "work", "etc", "log"] {
         remove_tree(&folder.join(name))?;
     }
     let standing = layout.standing(project, id);

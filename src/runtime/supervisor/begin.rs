@@ -98,8 +98,11 @@ impl Supervisor {
                 let pid = active.run.as_ref().map(|run| run.pid);
                 let restarted = active.asked == Some(Next::Start);
                 self.write(id);
-                // Its task ends after us.
-                let _ = self.records.send(self.layout.container_record(&self.project, id));
+                let layout = &self.layout;
+                for record in [layout.container_record(&self.project, id), layout.standing(&self.project, id)] {
+                    // Their task ends after us.
+                    let _ = self.records.send(record);
+                }
                 self.step(id, machine::Event::Spawned);
                 self.tell(event);
                 self.begin_health(id);

@@ -93,6 +93,8 @@ impl Supervisor {
         let cgroup = run.cgroup.clone();
         self.put_away(id);
         self.write(id);
+        // Its task ends after us.
+        let _ = self.records.send(self.layout.standing(&self.project, id));
         self.children.retain(|pid, _| *pid != run.pid);
         self.link.seen(run.pid);
         drop(run);
@@ -121,9 +123,8 @@ impl Supervisor {
     pub(super) fn put_away(&mut self, id: &ContainerId) {
         self.withdraw(id);
         self.link.release(&format!("{}/", id.0));
-        let (pipes, etc) = (self.layout.pipes(&self.project, id), self.layout.etc(&self.project, id));
-        for path in pipes.into_iter().chain(etc) {
-            // It may never have had it.
+        for path in self.layout.pipes(&self.project, id) {
+            // It may never have had one.
             let _ = std::fs::remove_file(path);
         }
         if let Some(active) = self.containers.get_mut(id) {

@@ -42,10 +42,9 @@ impl Supervisor {
         let Some(active) = self.containers.get_mut(id) else { return Ok(()) };
         // It may just have ended.
         let Some(run) = active.run.as_mut().filter(|run| run.ended.is_none()) else { return Ok(()) };
-        let source = self.link.hold_terminal(id, terminal)?;
         // The one until now had nothing to read, and writes nothing when it ends like this.
-        run.pump = None;
         let writer = Writer::open(&self.layout, &self.project, id, &active.container.config.logging)?;
+        let source = self.link.hold_terminal(id, terminal)?;
         run.pump = Some(Pump::start(writer, [Some(source), None])?);
         run.attached = None;
         Ok(())

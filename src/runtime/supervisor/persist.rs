@@ -1,5 +1,5 @@
-//! Puts the records of started containers on disk, behind their starts: a machine that loses its power brings back what ran,
-//! and no start waits for a disk.
+//! Puts the records of started and ended containers on disk, behind their starts and ends: a machine that loses its power
+//! brings back what ran, and nothing waits for a disk.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -32,7 +32,7 @@ pub(super) struct Proxy {
 }
 
 impl Proxies {
-    /// As the environment says for this host, with or without a port; nothing for this machine itself.
+    /// As the environment says for this host, with or without a port, and for whoever it leads to.
     pub(super) fn to(host: &str) -> Result<Proxies, RegistryError> {
         Proxies::read(host, |name| std::env::var(name).ok())
     }
@@ -44,10 +44,12 @@ impl Proxies {
         let without = first(["NO_PROXY", "no_proxy"]).map(|(_, text)| text).unwrap_or_default();
         let without = without.split(',').map(|one| one.trim().to_ascii_lowercase()).filter(|one| !one.is_empty());
         let mut proxies = Proxies { without: without.collect(), ..Proxies::default() };
-        if proxies.passes_by(host) {
-            return Ok(proxies);
-        }
-        let proxy = |names| first(names).map(|(name, text)| Proxy::parse(name, &text)).transpose();
+        // It may lead to others, which are asked for their tokens and blobs: only its own way needs none of them.
+        let passed_by = proxies.passes_by(host);
+        let proxy = |names| match first(names).map(|(name, text)| Proxy::parse(name, &text)).transpose() {
+            Err(_) if passed_by => Ok(None),
+            other => other,
+        };
         let all = proxy(["ALL_PROXY", "all_proxy"])?;
         proxies.http = proxy(["HTTP_PROXY", "http_proxy"])?.or_else(|| all.clone());
         proxies.https = proxy(["HTTPS_PROXY", "https_proxy"])?.or(all);
