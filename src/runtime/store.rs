@@ -63,7 +63,7 @@ fn fill(file: &File, mut text: Vec<u8>) -> io::Result<()> {
     if written == text.len() { Ok(()) } else { Err(io::ErrorKind::StorageFull.into()) }
 }
 
-/// Replaces a record that is changed again and again, by one process at a time, which holds its lock: like [`write`] for
+/// Replaces a record that is changed again and again, by one process at a time, which holds its lock: like [`write()`] for
 /// [`Durability::Memory`], but what was there before stays beside it, as the file that the next text is written to.
 ///
 /// A file for each text costs more than the text: a file system without a journal looks for an inode that was not
