@@ -141,9 +141,12 @@ impl Store {
         self.change(|index| {
             let (owner, now_named) = (before.named(name).cloned(), index.named(name).cloned());
             if let Some(id) = now_named.filter(|id| Some(id) != owner.as_ref()) {
-                match (before.images.contains_key(&id), index.images.get_mut(&id)) {
-                    (true, Some(entry)) => entry.names.retain(|other| other != name),
-                    _ => drop(index.images.remove(&id)),
+                if let Some(entry) = index.images.get_mut(&id) {
+                    entry.names.retain(|other| other != name);
+                    // Somebody else may have given it another name meanwhile.
+                    if entry.names.is_empty() && !before.images.contains_key(&id) {
+                        index.images.remove(&id);
+                    }
                 }
                 if let Some(entry) = owner.and_then(|owner| index.images.get_mut(&owner)) {
                     entry.names.push(name.clone());
@@ -552,4 +555,24 @@ pub(in crate::runtime) fn failed<E: Into<crate::engine::Cause>>(
 /// Nanoseconds since 1970.
 pub(in crate::runtime) fn now() -> i64 {
     i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_unlisted_stays_under_the_name_that_somebody_else_gave_it_meanwhile() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&Layout::new(folder.path().join("data"), folder.path().join("run"))).unwrap();
+        let staging = store.stage().unwrap();
+        let name = |text: &str| text.parse::<ImageRef>().unwrap();
+        let (cache, other) = (name("cache:1"), name("other:1"));
+        let publish = || store.publish(&staging, &ImageDocument::scratch(), std::slice::from_ref(&cache));
+        let alone = store.unlisted(&cache, publish).unwrap();
+        assert!(!store.index().unwrap().images.contains_key(&alone));
+        let id = store.unlisted(&cache, || publish().and_then(|id| store.tag(&id, &other).map(|()| id))).unwrap();
+        let index = store.index().unwrap();
+        assert_eq!((index.named(&other), index.named(&cache)), (Some(&id), None));
+    }
 }
