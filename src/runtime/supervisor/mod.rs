@@ -385,9 +385,10 @@ impl Supervisor {
 
     /// Lets a newer program take over. Supervisors may be killed at any moment, so this one is: the next one finds all it
     /// needs on record and in the keeper's hands, and whoever follows or waits turns to it. Only who has a start, a stop or
-    /// a process under way is not disturbed.
+    /// a process under way is not disturbed, nor an end that is being put on record.
     fn give_way(&mut self, client: &Client) {
-        let busy = self.others().saturating_sub(self.waiting()) > 1 || self.starting > 0;
+        let disturbs = self.others().saturating_sub(self.waiting()) > 1;
+        let busy = disturbs || self.starting > 0 || self.is_putting_away();
         match client.file().filter(|_| !busy) {
             Some(program) => {
                 self.link.hold(PROGRAM.to_owned(), program);
