@@ -35,13 +35,26 @@ pub(super) async fn stop(
     grace: Option<Duration>,
     rest: Rest,
 ) -> Result<Stopped, EngineError> {
-    let (project, _, standing) = runtime.load(id)?;
+    let (project, container, standing) = runtime.load(id)?;
     let request = Request::Stop { id: id.clone(), grace, rest };
+    let policy = container.config.restart;
+    let would_come_back = match standing.state {
+        ContainerState::Exited { status, .. } => {
+            policy.at_boot(standing.stopped_by_user, status) && !policy.at_boot(true, status)
+        }
+        _ => false,
+    };
     let answer = match standing.state {
         ContainerState::Running { .. } | ContainerState::Restarting { .. } => Some(runtime.ask(id, request).await?),
-        // The record may be older than a start that is under way, which only a supervisor knows of.
         ContainerState::Created { .. } | ContainerState::Exited { .. } => {
-            match client::ask_if_served(&runtime.layout, &project, &request).await {
+            let asked = if rest == Rest::UntilStarted && would_come_back {
+                // What was suspended: that it is to stay has to be put on record.
+                runtime.ask(id, request).await.map(Some)
+            } else {
+                // The record may be older than a start that is under way, which only a supervisor knows of.
+                client::ask_if_served(&runtime.layout, &project, &request).await
+            };
+            match asked {
                 // It is being removed.
                 Err(EngineError::State { .. }) => None,
                 other => other?,

@@ -43,7 +43,13 @@ impl Supervisor {
         if !rested {
             active.asked = Some(next);
         }
+        let before = active.standing.stopped_by_user;
         self.step(id, machine::Event::StopAsked(Stop { grace, next, rest }));
+        let stays = rested && next == Next::Rest;
+        if stays && self.containers.get(id).is_some_and(|active| active.standing.stopped_by_user != before) {
+            // It was suspended, or ended by itself: from now on it is the user's wish that it stays so.
+            self.write(id);
+        }
         if next == Next::Start
             && let Some(active) = self.containers.get_mut(id).filter(|active| active.run.is_some())
         {

@@ -272,6 +272,7 @@ services:
     depends_on: [db]
   resting: {{<<: *base, command: [sleep, '1000']}}
   waiting: {{image: busybox, restart: always, command: ['false']}}
+  later: {{<<: *base, command: [sleep, '1000'], stop_grace_period: 0s}}
 "
     ));
     machine.write("shared/ends", "");
@@ -282,11 +283,12 @@ services:
     machine.xcompose(["-p", "project", "suspend"]).ok();
     assert_eq!(std::fs::read_to_string(machine.project().join("shared/ends")).unwrap(), "web\ndb\n");
     assert_eq!(machine.xcompose(["ps", "-q"]).ok().stdout(), "");
+    machine.xcompose(["stop", "later"]).ok();
     restart(&machine);
     machine.xcompose(["-p", "project", "resume"]).ok();
     let after = machine.xcompose(["ps", "-a", "--format", "{{.Service}} {{.State}}"]).ok().stdout();
     assert!(after.contains("db running") && after.contains("web running"), "{after}");
-    assert!(after.contains("resting exited"), "{after}");
+    assert!(after.contains("resting exited") && after.contains("later exited"), "{after}");
     assert!(!after.contains("waiting exited"), "{after}");
     machine.xcompose(["down", "-t", "0"]).ok();
 }
