@@ -122,6 +122,8 @@ impl Run {
             return Err(Failure::usage("--tty and --no-tty can't be used together"));
         }
         let streams = self.streams()?;
+        // Before anything is made: what is wrong with them must leave nothing behind.
+        let keys = Keys::chosen(None, context)?;
         context.ui().quiet_builds(self.quiet || self.quiet_build);
         let adjustment = Adjustment {
             volumes: self.volume.clone(),
@@ -152,7 +154,7 @@ impl Run {
             context.ui().line(&id.0)?;
             return Ok(Exit::SUCCESS);
         }
-        self.attach(context, &stack, service, (name, id), streams).await
+        self.attach(context, &stack, service, (name, id), streams, keys).await
     }
 
     async fn attach(
@@ -162,9 +164,9 @@ impl Run {
         service: &str,
         (name, id): (&ContainerName, &ContainerId),
         streams: Streams,
+        keys: Keys,
     ) -> Result<Exit, Failure> {
         let engine = context.engine();
-        let keys = Keys::chosen(None, context)?;
         context.ui().flush()?;
         let mut process = match engine.start_attached(id, streams.io()?).await {
             Ok(process) => process,

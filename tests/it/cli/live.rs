@@ -414,6 +414,12 @@ fn the_keys_to_leave_hold_in_run_and_exec_and_what_was_left_goes_on() {
     configured.until("#");
     configured.type_in("\x18");
     assert_eq!(configured.child.wait().unwrap().code(), Some(0));
+
+    machine.write("docker/config.json", r#"{"detachKeys": "ctrl-nothing"}"#);
+    let mut wrong = machine.command(["run", "--name", "wrong", "web", "true"]);
+    let told = wrong.env("DOCKER_CONFIG", machine.project().join("docker")).output().unwrap();
+    assert!(String::from_utf8_lossy(&told.stderr).contains("invalid detach keys (ctrl-nothing)"), "{told:?}");
+    assert!(!first().contains("wrong "), "nothing is made for keys that are none");
     machine.xcompose(["down", "--remove-orphans", "-t", "0"]).ok();
 }
 
