@@ -201,9 +201,8 @@ fn whatever_is_killed_at_random_nothing_is_lost_and_nothing_is_left() {
     machine.import_busybox();
     let port = free_port();
     machine.write("compose.yaml", &STACK.replace("PORT", &port.to_string()));
-    let before = leftovers::links();
     machine.xcompose(["up", "-d"]).ok();
-    let bridges = leftovers::links().difference(&before).cloned().collect();
+    let bridges = leftovers::bridges(&machine);
     let (mut follower, followed) = follow(&machine, "counter");
 
     let mut scene = Scene {

@@ -20,7 +20,6 @@ fn the_greeting_is_printed_with_the_services_prefix_and_everything_goes_again() 
     let file = sample("hello/compose.yaml");
     let base = ["-f", &file, "-p", "testproject"].map(str::to_owned);
     let command = |words: &[&str]| machine.command(base.iter().map(String::as_str).chain(words.iter().copied()));
-    let before = leftovers::links();
 
     let mut up = command(&["up", "--build"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut seen = String::new();
@@ -46,8 +45,8 @@ fn the_greeting_is_printed_with_the_services_prefix_and_everything_goes_again() 
 
     let containers = lines(command(&["ps", "-a", "-q"]));
     assert_eq!(containers.len(), 2);
-    let bridges: BTreeSet<String> =
-        leftovers::links().difference(&before).filter(|name| name.starts_with("xc")).cloned().collect();
+    let bridges = leftovers::bridges(&machine);
+    assert_eq!(bridges.len(), 1);
     assert!(command(&["rm", "-f", "-v"]).status().unwrap().success());
     assert_eq!(lines(command(&["ps", "-a", "-q"])).len(), 0);
     assert!(command(&["down", "-v"]).status().unwrap().success());

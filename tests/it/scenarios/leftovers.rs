@@ -33,8 +33,17 @@ pub fn processes(machine: &Machine) -> Vec<(i32, String)> {
     found
 }
 
-/// Bridges of this machine now; a test compares with those from before.
-pub fn links() -> BTreeSet<String> {
+/// The bridges of the machine's networks, as their records name them: others' come and go meanwhile.
+pub fn bridges(machine: &Machine) -> BTreeSet<String> {
+    let records = files(&machine.data().join("networks")).into_iter().filter(|path| path.ends_with(".json"));
+    let bridge = |path: String| {
+        let record: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+        record["bridge"].as_str().unwrap().to_owned()
+    };
+    records.map(bridge).collect()
+}
+
+fn links() -> BTreeSet<String> {
     let folder = std::fs::read_dir("/sys/class/net").unwrap();
     folder.flatten().map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
 }
