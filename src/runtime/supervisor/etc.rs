@@ -48,7 +48,6 @@ pub(super) fn write(
     let paths = layout.etc(&config.project, &container.id);
     let write = || -> io::Result<EtcFiles> {
         for (path, text) in paths.iter().zip([&hosts, &hostname, &resolv_conf]) {
-            path.parent().map_or(Ok(()), std::fs::create_dir_all)?;
             std::fs::write(path, text)?;
         }
         let [hosts, hostname, resolv_conf] = paths.clone().map(Some);

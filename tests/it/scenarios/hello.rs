@@ -1,6 +1,5 @@
 //! The sample `hello`: a server in an image of one file, greeted by a client.
 
-use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
