@@ -14,12 +14,14 @@ use crate::cli::remote::Remote;
 use crate::cli::ui::table::Table;
 use crate::cli::ui::{Look, Ui};
 use crate::engine::{Engine, Observed, ObservedContainer};
+use crate::planner::error::PlanError;
 use crate::planner::request::{Orphans, UnusedResources};
 use crate::planner::{self, Wanted};
 use crate::runtime::Runtime;
 use crate::runtime::image::credentials::CredentialFile;
 use crate::runtime::layout::Layout;
 use crate::spec::adjust::Adjustment;
+use crate::spec::diagnostic::nearest;
 use crate::spec::environment::{Environment, Origin};
 use crate::spec::lists::Variable;
 use crate::spec::model::Model;
@@ -55,6 +57,8 @@ pub struct Context<'a> {
     source: Source,
     remote: Remote,
     variables: RefCell<BTreeMap<String, String>>,
+    /// The services that the files have, once they are read.
+    services: RefCell<Vec<String>>,
     engine: OnceCell<Arc<dyn Engine>>,
 }
 
@@ -115,7 +119,8 @@ impl<'a> Context<'a> {
         ui.set_look(globals.look(&environment, ui)?);
         let engine = OnceCell::new();
         let remote = Remote::new(&environment);
-        Ok(Context { globals, ui, source, remote, variables: RefCell::new(environment), engine })
+        let variables = RefCell::new(environment);
+        Ok(Context { globals, ui, source, remote, variables, services: RefCell::default(), engine })
     }
 
     /// The screen.
@@ -298,7 +303,23 @@ impl<'a> Context<'a> {
         for (name, value) in &loaded.model.environment {
             variables.entry(name.clone()).or_insert_with(|| value.clone());
         }
+        self.services.replace(loaded.model.keys("services").into_iter().map(str::to_owned).collect());
         Ok(loaded.model)
+    }
+
+    /// The failure, with what the user may have meant where it is about a service that the files do not have.
+    pub fn guess(&self, failure: Failure) -> Failure {
+        let services = self.services.borrow();
+        let name = match &*failure.kind {
+            Kind::NoSuchService(name) | Kind::NotRunning { service: name, .. } => name.as_str(),
+            Kind::Plan(PlanError::NoSuchService(name)) => name.as_str(),
+            _ => return failure,
+        };
+        let unknown = !services.iter().any(|service| service == name);
+        match nearest(name, services.iter().map(String::as_str)).filter(|_| unknown).map(str::to_owned) {
+            Some(near) => failure.hint(format!("did you mean {near}?")),
+            None => failure,
+        }
     }
 
     /// Has the user agree to what comes from elsewhere before it is run: a stack with its variables, or what one includes

@@ -155,7 +155,7 @@ fn run(cli: Cli, ui: &Ui) -> Result<Exit, Failure> {
             let done = runtime.block_on(other.until_cancelled(&context));
             // A thread that waits for the user's next key must not keep us.
             runtime.shutdown_background();
-            done
+            done.map_err(|failure| context.guess(failure))
         }
     }
 }

@@ -122,7 +122,7 @@ impl Store {
     pub fn tag(&self, id: &ImageId, name: &ImageRef) -> Result<(), EngineError> {
         self.change(|index| match index.images.get(id).map(|entry| entry.size) {
             Some(size) => {
-                index.publish(id, size, std::slice::from_ref(name), now());
+                index.publish(id, size, std::slice::from_ref(name), store::now());
                 Ok(())
             }
             None => Err(EngineError::NotFound(image(id))),
@@ -294,7 +294,7 @@ impl Store {
             self.settle(document).map_err(failed("store", image(&id)))?;
         }
         self.change(|index| {
-            index.publish(&id, size, names, now());
+            index.publish(&id, size, names, store::now());
             for pinned in digests {
                 index.pin(&id, pinned);
             }
@@ -550,11 +550,6 @@ pub(in crate::runtime) fn failed<E: Into<crate::engine::Cause>>(
     subject: Subject,
 ) -> impl FnOnce(E) -> EngineError {
     move |error| EngineError::Failed { verb, subject, source: error.into() }
-}
-
-/// Nanoseconds since 1970.
-pub(in crate::runtime) fn now() -> i64 {
-    i64::try_from(jiff::Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]

@@ -58,6 +58,22 @@ fn a_taken_container_name_is_told_with_who_has_it() {
 }
 
 #[test]
+fn a_mistyped_service_leads_to_the_one_that_is_meant() {
+    if cannot_run() {
+        return;
+    }
+    let machine = machine("services: {web: {image: busybox}, other: {image: busybox}}");
+    for command in [&["stop", "wbe"][..], &["logs", "wbe"], &["exec", "wbe", "ls"], &["why", "wbe"], &["dns", "wbe"]] {
+        let told = machine.xcompose(command).fails(1).stderr();
+        assert!(told.contains("wbe") && told.ends_with("did you mean web?\n"), "{command:?}: {told}");
+    }
+    let told = machine.xcompose(["stop", "nothing"]).fails(1).stderr();
+    assert_eq!(told, "no such service: nothing\n");
+    // One that is there, only not running, is what was meant.
+    assert!(!machine.xcompose(["exec", "web", "ls"]).fails(1).stderr().contains("mean"));
+}
+
+#[test]
 fn events_of_the_past_are_lines_or_objects() {
     if cannot_run() {
         return;
