@@ -109,12 +109,17 @@ impl Machine {
 impl Drop for Machine {
     fn drop(&mut self) {
         // A failed test must not leave containers running: every project of this machine goes.
-        let Ok(projects) = std::fs::read_dir(self.data().join("projects")) else { return };
-        for project in projects.flatten() {
+        for project in std::fs::read_dir(self.data().join("projects")).into_iter().flatten().flatten() {
             let name = project.file_name();
             let arguments =
                 ["-p", &name.to_string_lossy(), "down", "-v", "-t", "0", "--remove-orphans"].map(str::to_owned);
             let _ = self.command(arguments).output();
+        }
+        // Nor networks that have no container (any more).
+        for record in std::fs::read_dir(self.data().join("networks")).into_iter().flatten().flatten() {
+            if let Some(name) = record.file_name().to_str().and_then(|name| name.strip_suffix(".json")) {
+                let _ = self.command(["network", "rm", name]).output();
+            }
         }
     }
 }
